@@ -1,0 +1,201 @@
+//! How a worker ended, and what a panicking task said.
+
+use std::fmt;
+
+/// How a worker process ended, as the operating system tells it.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::ExitCause;
+///
+/// assert_eq!(ExitCause::Signal { number: 9, core_dumped: false }.to_string(), "killed by signal 9 (SIGKILL)");
+/// assert_eq!(ExitCause::Code(3).to_string(), "exited with code 3");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ExitCause {
+    /// It called `exit` (or returned) with this code, which may be 0.
+    Code(i32),
+    /// A signal ended it.
+    #[non_exhaustive]
+    Signal {
+        /// The signal's number, 9 for SIGKILL.
+        number: i32,
+        /// The kernel wrote a core file.
+        core_dumped: bool,
+    },
+    /// It is gone, but somebody else collected its exit status first (a `waitpid(-1)` in the program, or an
+    /// ignored SIGCHLD).
+    Unknown,
+}
+
+impl ExitCause {
+    /// The cause for a signal.
+    #[doc(hidden)]
+    pub fn signal(number: i32, core_dumped: bool) -> ExitCause {
+        ExitCause::Signal { number, core_dumped }
+    }
+}
+
+impl fmt::Display for ExitCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ExitCause::Code(code) => write!(f, "exited with code {code}"),
+            ExitCause::Signal { number, core_dumped } => {
+                write!(f, "killed by signal {number}")?;
+                if let Some(name) = signal_name(number) {
+                    write!(f, " ({name})")?;
+                }
+                if core_dumped { f.write_str(", core dumped") } else { Ok(()) }
+            }
+            ExitCause::Unknown => {
+                f.write_str("ended in an unknown way (its exit status was taken by others)")
+            }
+        }
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        _ => return None,
+    })
+}
+
+/// What a worker was doing with a task when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The task had been sent, its body had not started.
+    Sent,
+    /// The body was running.
+    Running,
+    /// The body had ended; the result was lost on its way.
+    Replying,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Sent => "before the task started",
+            Phase::Running => "while running the task",
+            Phase::Replying => "after the task had run, while sending its result",
+        })
+    }
+}
+
+/// The end of the worker that had the task.
+#[derive(Clone, Debug)]
+pub struct WorkerExit {
+    pub(crate) pid: u32,
+    pub(crate) cause: ExitCause,
+    pub(crate) phase: Phase,
+    pub(crate) oom: Option<bool>,
+    pub(crate) last_words: Option<Panic>,
+}
+
+impl WorkerExit {
+    /// The process id the worker had.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Exit code or signal.
+    pub fn cause(&self) -> ExitCause {
+        self.cause
+    }
+
+    /// What the worker was doing with the task.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the kernel's out-of-memory killer chose this worker: `Some(true)` when the worker's memory
+    /// cgroup counted an OOM kill since the worker started and it died of SIGKILL, `None` where no such
+    /// counter can be read.
+    pub fn oom(&self) -> Option<bool> {
+        self.oom
+    }
+
+    /// What the task's last panic said, when the worker aborted after it: a second panic while unwinding, or
+    /// a program built with `panic = "abort"`. Also tells of a stack overflow.
+    pub fn panic(&self) -> Option<&Panic> {
+        self.last_words.as_ref()
+    }
+}
+
+impl fmt::Display for WorkerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the worker (pid {}) {}, {}", self.pid, self.cause, self.phase)?;
+        if self.oom == Some(true) {
+            f.write_str("; the kernel was out of memory")?;
+        }
+        match &self.last_words {
+            Some(panic) => write!(f, "; its last words: {panic}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a panicking task said.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Panic {
+    pub(crate) message: Option<String>,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+impl Panic {
+    /// The text of the panic, or `non-string payload` when it was thrown with `panic_any`.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or("non-string payload")
+    }
+
+    /// Whether the payload was text.
+    pub fn is_text(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// `file:line:column`, unless the task replaced the panic hook.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// The worker's backtrace, if `RUST_BACKTRACE` is set.
+    pub fn backtrace(&self) -> Option<&str> {
+        self.backtrace.as_deref()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text comes from another process and may end up on a terminal.
+        for c in self.message().chars() {
+            if c.is_control() && c != '\n' && c != '\t' {
+                write!(f, "{}", c.escape_default())?
+            } else {
+                write!(f, "{c}")?
+            }
+        }
+        match self.location() {
+            Some(location) => write!(f, ", at {}", location.escape_debug()),
+            None => Ok(()),
+        }
+    }
+}

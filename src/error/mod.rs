@@ -1,0 +1,14 @@
+//! What can go wrong, in three types by moment: [`StartError`] (there is no pool), [`SubmitError`] (the task was
+//! refused), [`TaskError`] (the task was accepted and has no value).
+
+mod exit;
+mod start;
+mod submit;
+mod task;
+mod wait;
+
+pub use exit::{ExitCause, Panic, Phase, WorkerExit};
+pub use start::{HandshakeError, StartError};
+pub use submit::{Refusal, SubmitError};
+pub use task::{CodecSide, Ran, TaskError, TaskErrorKind, What};
+pub use wait::{CompletedTimeout, WaitTimeout};

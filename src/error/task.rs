@@ -1,0 +1,282 @@
+//! A task was accepted, or asked for, and has no value.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Panic, StartError, WorkerExit};
+
+/// Whether the body of a failed task ran: what decides if doing it again is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ran {
+    /// It did not start, and never will.
+    No,
+    /// It started; how far it came is not known.
+    Maybe,
+    /// It ran to its end; only the result is missing.
+    Yes,
+}
+
+/// Which value an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// The arguments, on their way to the worker.
+    Args,
+    /// The result, on its way back.
+    Result,
+}
+
+/// On which side of the boundary a value failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CodecSide {
+    /// Its `Serialize` refused.
+    Encode,
+    /// Its `Deserialize` refused.
+    Decode,
+}
+
+/// Why a task has no value. Cheap to clone.
+///
+/// The user's own `Result<T, E>` is not an error in this sense: it is the task's value and comes back typed.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, Ran, TaskErrorKind, task};
+///
+/// #[task]
+/// fn crash() {
+///     std::process::abort()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(crash, ()).result().unwrap_err();
+/// assert!(matches!(error.kind(), TaskErrorKind::WorkerDied(exit) if exit.pid() != std::process::id()));
+/// assert_eq!(error.ran(), Ran::Maybe);
+/// # Ok::<(), procpool::StartError>(())
+/// ```
+#[derive(Clone)]
+pub struct TaskError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    task: &'static str,
+    ran: Ran,
+    kind: TaskErrorKind,
+}
+
+/// What happened to a task that has no value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TaskErrorKind {
+    /// The body panicked; the worker lives on.
+    Panicked(Panic),
+    /// The worker process ended under the task.
+    WorkerDied(WorkerExit),
+    /// The body ran longer than the task's `timeout`; its worker was killed.
+    #[non_exhaustive]
+    TimedOut {
+        /// The `timeout`.
+        limit: Duration,
+        /// How long it had run when the pool decided.
+        ran_for: Duration,
+    },
+    /// It was cancelled: by its future, or by the end of the pool.
+    #[non_exhaustive]
+    Cancelled {
+        /// Its body had started.
+        was_running: bool,
+    },
+    /// A value could not be encoded or decoded.
+    #[non_exhaustive]
+    Codec {
+        /// Arguments or result.
+        what: What,
+        /// Encoding or decoding.
+        side: CodecSide,
+        /// What the value's `Serialize` or `Deserialize` said.
+        message: String,
+    },
+    /// An encoded value is larger than the builder's `max_message_size`.
+    #[non_exhaustive]
+    TooLarge {
+        /// Arguments or result.
+        what: What,
+        /// The size in bytes.
+        size: u64,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The worker said something that no worker says, and was killed.
+    #[non_exhaustive]
+    Protocol {
+        /// What was wrong.
+        message: String,
+    },
+    /// The pool was shut down or dropped before the task was accepted.
+    PoolClosed,
+    /// The pool cannot start workers.
+    PoolBroken(StartError),
+    /// As many tasks are pending as the builder's `max_pending` allows.
+    #[non_exhaustive]
+    Full {
+        /// The bound.
+        max_pending: usize,
+    },
+    /// A `map` did not end within its `timeout`.
+    #[non_exhaustive]
+    MapTimedOut {
+        /// The `timeout`, counted from the call of `map`.
+        limit: Duration,
+    },
+    /// An argument of the call itself makes no sense.
+    #[non_exhaustive]
+    Invalid {
+        /// Which one, and what is expected.
+        message: String,
+    },
+    /// A callback that runs on the pool's own thread waited for a task that only this thread can complete.
+    WouldDeadlock,
+}
+
+impl TaskError {
+    pub(crate) fn new(task: &'static str, ran: Ran, kind: TaskErrorKind) -> TaskError {
+        TaskError(Box::new(Inner { task, ran, kind }))
+    }
+
+    /// An error of a task that did not start.
+    pub(crate) fn not_run(task: &'static str, kind: TaskErrorKind) -> TaskError {
+        TaskError::new(task, Ran::No, kind)
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &TaskErrorKind {
+        &self.0.kind
+    }
+
+    /// Whether the body ran: if `No`, doing it again is safe.
+    pub fn ran(&self) -> Ran {
+        self.0.ran
+    }
+
+    /// The task's registered name; empty when the error is not about one task.
+    pub fn task(&self) -> &'static str {
+        self.0.task
+    }
+
+    /// What the task's panic said, if one is behind this error.
+    pub fn panic(&self) -> Option<&Panic> {
+        match self.kind() {
+            TaskErrorKind::Panicked(panic) => Some(panic),
+            TaskErrorKind::WorkerDied(exit) => exit.panic(),
+            _ => None,
+        }
+    }
+
+    /// How the worker ended, if its death is behind this error.
+    pub fn exit(&self) -> Option<&WorkerExit> {
+        match self.kind() {
+            TaskErrorKind::WorkerDied(exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// The task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind(), TaskErrorKind::Cancelled { .. })
+    }
+
+    /// The task ran into its `timeout`, or the `map` into its own.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind(), TaskErrorKind::TimedOut { .. } | TaskErrorKind::MapTimedOut { .. })
+    }
+
+    /// The task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.kind(), TaskErrorKind::Panicked(_))
+    }
+
+    /// The worker died under the task.
+    pub fn is_worker_died(&self) -> bool {
+        matches!(self.kind(), TaskErrorKind::WorkerDied(_))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskError")
+            .field("task", &self.0.task)
+            .field("ran", &self.0.ran)
+            .field("kind", &self.0.kind)
+            .finish()
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.task().is_empty() {
+            write!(f, "task `{}`: ", self.task())?;
+        }
+        self.kind().fmt(f)
+    }
+}
+
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.kind() {
+            TaskErrorKind::PoolBroken(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskErrorKind::Panicked(panic) => write!(f, "panicked: {panic}"),
+            TaskErrorKind::WorkerDied(exit) => exit.fmt(f),
+            TaskErrorKind::TimedOut { limit, ran_for } => {
+                write!(f, "ran for {ran_for:?}, longer than its timeout of {limit:?}; its worker was killed")
+            }
+            TaskErrorKind::Cancelled { was_running: false } => f.write_str("cancelled before it started"),
+            TaskErrorKind::Cancelled { was_running: true } => f.write_str("cancelled while it was running"),
+            TaskErrorKind::Codec { what, side, message } => {
+                let what = what.noun();
+                let side = match side {
+                    CodecSide::Encode => "encoded",
+                    CodecSide::Decode => "decoded",
+                };
+                write!(f, "the {what} could not be {side}: {}", message.escape_debug())
+            }
+            TaskErrorKind::TooLarge { what, size, limit } => write!(
+                f,
+                "the {} of {size} bytes would exceed the limit of {limit} bytes; raise the builder's `max_message_size`",
+                what.noun()
+            ),
+            TaskErrorKind::Protocol { message } => {
+                write!(f, "the worker broke the protocol and was killed: {}", message.escape_debug())
+            }
+            TaskErrorKind::PoolClosed => f.write_str("the pool was shut down"),
+            TaskErrorKind::PoolBroken(cause) => write!(f, "the pool is broken: {cause}"),
+            TaskErrorKind::Full { max_pending } => write!(
+                f,
+                "the pool has {max_pending} tasks pending, as many as `max_pending` allows; \
+                 wait for room with `reserve`"
+            ),
+            TaskErrorKind::MapTimedOut { limit } => write!(f, "the map did not end within its timeout of {limit:?}"),
+            TaskErrorKind::Invalid { message } => f.write_str(message),
+            TaskErrorKind::WouldDeadlock => f.write_str(
+                "waiting here would never end: this callback runs on the thread that completes the pool's tasks; \
+                 wait on another thread, or await",
+            ),
+        }
+    }
+}
+
+impl What {
+    fn noun(self) -> &'static str {
+        match self {
+            What::Args => "arguments",
+            What::Result => "result",
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A wait ended before what it waited for; the tasks go on.
+
+use std::fmt;
+
+/// A blocking wait for one task ran out of time; the task goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitTimeout {}
+
+impl fmt::Display for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task is not done yet; it goes on")
+    }
+}
+
+impl std::error::Error for WaitTimeout {}
+
+/// An [`as_completed`](crate::as_completed) with a timeout ran out of time; the tasks go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompletedTimeout {
+    /// How many futures were not done.
+    pub unfinished: usize,
+    /// Of how many in total.
+    pub total: usize,
+}
+
+impl fmt::Display for CompletedTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (of {}) futures unfinished", self.unfinished, self.total)
+    }
+}
+
+impl std::error::Error for CompletedTimeout {}

@@ -1,0 +1,332 @@
+//! How a pool is configured, and started.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_lock::Semaphore;
+use serde::de::DeserializeOwned;
+
+use crate::error::StartError;
+use crate::launch::hello::MAX_DEPTH;
+use crate::launch::{EnvChange, Worker};
+use crate::scheduler::engine::{Engine, Gate, Initializer};
+use crate::scheduler::policy::Settings;
+use crate::scheduler::supervisor;
+use crate::sys::{cpus, process, start};
+use crate::task::{Registry, Task, guarded};
+use crate::wire::codec;
+use crate::worker;
+
+use super::{Handle, ProcessPoolExecutor, TaskOptions};
+
+/// More workers than any machine has use for: a number above it is a mistake.
+const MAX_WORKERS: usize = 4096;
+
+/// The environment variable that overrides the default number of workers.
+const OVERRIDE: &str = "PROCPOOL_MAX_WORKERS";
+
+/// Configures a [`ProcessPoolExecutor`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn prepare(level: &str) -> Result<(), String> {
+///     if level.is_empty() { Err("no level".to_owned()) } else { Ok(()) }
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder()
+///     .max_workers(2)
+///     .initializer(prepare, "info")
+///     .max_tasks_per_child(1_000)
+///     .env("RAYON_NUM_THREADS", "1")
+///     .build()?;
+/// # let _ = pool;
+/// # Ok::<(), procpool::StartError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    max_workers: Option<usize>,
+    initializer: Option<Initializer>,
+    /// The first mistake that was made, told by `build`.
+    mistake: Option<StartError>,
+    max_tasks_per_child: Option<usize>,
+    max_pending: Option<usize>,
+    max_message_size: usize,
+    env: Vec<EnvChange>,
+    current_dir: Option<std::path::PathBuf>,
+    start_timeout: Duration,
+    stop_timeout: Duration,
+    task_options: TaskOptions,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            max_workers: None,
+            initializer: None,
+            mistake: None,
+            max_tasks_per_child: None,
+            max_pending: None,
+            max_message_size: 1 << 30,
+            env: Vec::new(),
+            current_dir: None,
+            start_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(5),
+            task_options: TaskOptions::new(),
+        }
+    }
+}
+
+/// What an initializer returns: `()`, or a `Result<(), E>` whose error is the error of the pool.
+#[diagnostic::on_unimplemented(
+    message = "an initializer returns `()` or `Result<(), E>` with `E: Display`, not `{Self}`"
+)]
+pub trait InitializerOutput: DeserializeOwned {
+    #[doc(hidden)]
+    fn judge(self) -> Result<(), String>;
+}
+
+impl InitializerOutput for () {
+    fn judge(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display + DeserializeOwned> InitializerOutput for Result<(), E> {
+    fn judge(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+impl Builder {
+    /// The most workers at a time. The default is [`default_max_workers`].
+    pub fn max_workers(mut self, count: usize) -> Builder {
+        self.max_workers = Some(count);
+        self
+    }
+
+    /// A task that every worker runs before all others, on the same thread: to load what tasks need, or to
+    /// start a runtime. If it returns an `Err` or panics, the worker cannot start; after three such failures
+    /// in a row the pool is broken with that error.
+    pub fn initializer<T: Task>(mut self, _task: T, args: T::Args<'_>) -> Builder
+    where
+        T::Output: InitializerOutput,
+    {
+        fn judge<R: InitializerOutput>(bytes: &[u8]) -> Result<(), String> {
+            let judged = guarded(|| codec::decode::<R>(bytes).and_then(R::judge));
+            judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
+        }
+        let mut body = Vec::new();
+        let encoded = guarded(|| codec::encode(&args, &mut body, usize::MAX));
+        if !matches!(encoded, Ok(Ok(()))) {
+            self.mistake = Some(StartError::invalid(format!(
+                "the arguments of the initializer `{}` cannot be encoded",
+                T::NAME
+            )));
+        }
+        let task = Registry::get().number(T::ENTRY);
+        self.initializer = Some(Initializer { task, body: Arc::new(body), judge: judge::<T::Output> });
+        self
+    }
+
+    /// Replaces a worker that was sent so many tasks. The default is never. At least 1.
+    pub fn max_tasks_per_child(mut self, count: usize) -> Builder {
+        self.max_tasks_per_child = Some(count);
+        self
+    }
+
+    /// The most tasks that may be accepted and not done; more are refused with
+    /// [`Refusal::Full`](crate::Refusal::Full), or wait in
+    /// [`reserve`](ProcessPoolExecutor::reserve). The default is no bound. At least 1. A
+    /// [`map`](ProcessPoolExecutor::map) bounds itself and does not count.
+    pub fn max_pending(mut self, count: usize) -> Builder {
+        self.max_pending = Some(count);
+        self
+    }
+
+    /// The largest encoded arguments of a task, and the largest encoded result, in bytes. The default is 1 GiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Builder {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// Sets an environment variable in the workers, which otherwise have the environment of this process at
+    /// the time they start.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Builder {
+        self.env.push(EnvChange::Set(key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Removes an environment variable from the workers.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Builder {
+        self.env.push(EnvChange::Remove(key.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the workers with no environment but what is set after this call.
+    pub fn env_clear(mut self) -> Builder {
+        self.env.push(EnvChange::Clear);
+        self
+    }
+
+    /// The directory in which workers start. The default is that of this process at the time.
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Builder {
+        self.current_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// How long a worker may take to become ready, its initializer included. The default is 10 s.
+    pub fn start_timeout(mut self, limit: Duration) -> Builder {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// How long a worker that is asked to end may take, before it is killed. The default is 5 s.
+    pub fn stop_timeout(mut self, limit: Duration) -> Builder {
+        self.stop_timeout = limit;
+        self
+    }
+
+    /// Options for all tasks that say nothing else, neither by `#[task(…)]` nor by
+    /// [`with`](ProcessPoolExecutor::with).
+    pub fn task_options(mut self, options: TaskOptions) -> Builder {
+        self.task_options = options;
+        self
+    }
+
+    /// Makes the pool. No worker is started before there is work, or [`warm_up`](ProcessPoolExecutor::warm_up).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: a setting makes no sense, two tasks of the program have one name, procpool was not
+    /// initialised, pools are nested too deep, or the system lacks what is needed.
+    pub fn build(self) -> Result<ProcessPoolExecutor, StartError> {
+        let settings = self.settings()?;
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        check_program()?;
+        process::own_pidfd().map_err(|error| StartError::Unsupported {
+            what: "pidfd_open (Linux 5.3)",
+            source: Arc::new(error),
+        })?;
+        let worker = Worker {
+            env: self.env,
+            current_dir: self.current_dir,
+            limit: self.max_message_size as u64,
+            initializer: self.initializer.is_some(),
+            depth: worker::depth(),
+        };
+        let gate = self.max_pending.map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
+        let engine = Engine::new(settings, worker, self.initializer, gate)
+            .map_err(|error| StartError::spawn("make an epoll instance", error))?;
+        let engine = Arc::new(engine);
+        supervisor::start(Arc::clone(&engine)).map_err(|error| StartError::spawn("start the pool's thread", error))?;
+        Ok(ProcessPoolExecutor {
+            handle: Arc::new(Handle { engine, limit: self.max_message_size }),
+            options: self.task_options.defaults(),
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, StartError> {
+        let max_workers = match self.max_workers {
+            Some(count) => count,
+            None => default_workers()?,
+        };
+        if !(1..=MAX_WORKERS).contains(&max_workers) {
+            let message = format!("`max_workers` is {max_workers}: it must be from 1 to {MAX_WORKERS}");
+            return Err(StartError::invalid(message));
+        }
+        for (name, value) in [
+            ("max_tasks_per_child", self.max_tasks_per_child),
+            ("max_pending", self.max_pending),
+            ("max_message_size", Some(self.max_message_size)),
+        ] {
+            if value == Some(0) {
+                return Err(StartError::invalid(format!("`{name}` is 0: it must be at least 1")));
+            }
+        }
+        if self.max_pending.is_some_and(|count| count > usize::MAX >> 9) {
+            return Err(StartError::invalid("`max_pending` is larger than any memory: leave it out for no bound"));
+        }
+        for (name, limit) in [("start_timeout", self.start_timeout), ("stop_timeout", self.stop_timeout)] {
+            if limit > Duration::from_secs(365 * 86_400) {
+                return Err(StartError::invalid(format!("`{name}` is longer than a year: give a shorter one")));
+            }
+        }
+        if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
+            let message = format!("`current_dir` is {}, which is no directory", dir.display());
+            return Err(StartError::invalid(message));
+        }
+        for change in &self.env {
+            if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
+                && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
+            {
+                let message = format!("{key:?} is no name for an environment variable");
+                return Err(StartError::invalid(message));
+            }
+        }
+        Ok(Settings {
+            max_workers,
+            max_tasks_per_child: self.max_tasks_per_child.map(|count| count as u64),
+            start_timeout: self.start_timeout,
+            stop_timeout: self.stop_timeout,
+        })
+    }
+}
+
+/// Whether this program can have workers.
+fn check_program() -> Result<(), StartError> {
+    if !start::has_looked() {
+        return Err(StartError::NotInitialised);
+    }
+    if worker::depth() >= MAX_DEPTH {
+        return Err(StartError::TooDeep { limit: MAX_DEPTH });
+    }
+    match Registry::get().duplicate() {
+        None => Ok(()),
+        Some(duplicate) => Err(StartError::DuplicateTask {
+            name: duplicate.name.clone(),
+            first: duplicate.first.clone(),
+            second: duplicate.second.clone(),
+        }),
+    }
+}
+
+fn default_workers() -> Result<usize, StartError> {
+    match cpus::from_override(std::env::var_os(OVERRIDE).as_deref()) {
+        Some(Ok(count)) => Ok(count),
+        Some(Err(message)) => Err(StartError::invalid(format!("{OVERRIDE}: {message}"))),
+        None => Ok(cpus::available()),
+    }
+}
+
+/// How many workers a pool has if nothing else is said: the environment variable `PROCPOOL_MAX_WORKERS` if it
+/// is a number, else the CPUs that this process may use, by its CPU affinity and by the quota of its control
+/// groups (versions 1 and 2). Python's executor looks at the affinity only.
+///
+/// # Examples
+///
+/// ```
+/// assert!(procpool::default_max_workers() >= 1);
+/// ```
+pub fn default_max_workers() -> usize {
+    default_workers().unwrap_or_else(|_| cpus::available())
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("max_workers", &self.max_workers)
+            .field("max_tasks_per_child", &self.max_tasks_per_child)
+            .field("max_pending", &self.max_pending)
+            .finish_non_exhaustive()
+    }
+}

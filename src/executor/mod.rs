@@ -1,0 +1,410 @@
+//! The pool as people call it.
+
+mod builder;
+mod options;
+mod reserve;
+mod shutdown;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::stream::{self, Stream};
+
+use crate::error::{Refusal, StartError, SubmitError, TaskError};
+use crate::future::TaskFuture;
+use crate::map::Map;
+use crate::park;
+use crate::scheduler::engine::{Engine, Gate, Job};
+use crate::scheduler::machine::{Close, Event};
+use crate::scheduler::slot::Slot;
+use crate::task::{Registry, Task, guarded};
+use crate::wire::codec::{self, EncodeError};
+
+pub use builder::{Builder, InitializerOutput, default_max_workers};
+pub use options::{OnCancel, TaskOptions};
+pub use reserve::{Permit, Reserve};
+pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
+
+/// A pool of worker processes that run [`#[task]`](macro@crate::task) functions.
+///
+/// Workers are this very program, started again; they start when there is work for them, are reused, and are
+/// replaced when they die. A worker that dies takes one task with it: the one it was running.
+///
+/// A clone is another handle of the same pool. **Dropping the last handle ends the pool**: what is queued is
+/// cancelled, what runs is killed. It never blocks, also inside of async code. Call
+/// [`shutdown`](ProcessPoolExecutor::shutdown) for an orderly end.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn count(text: &str, letter: char) -> usize {
+///     text.chars().filter(|&c| c == letter).count()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let four = pool.submit(count, ("Mississippi", 's'));
+/// assert_eq!(four.result()?, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ProcessPoolExecutor {
+    handle: Arc<Handle>,
+    options: TaskOptions,
+}
+
+/// Counts the handles of a pool by its `Arc`. Futures and the supervisor hold the engine only.
+struct Handle {
+    engine: Arc<Engine>,
+    /// The largest message, in bytes.
+    limit: usize,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.close(Close { cancel_pending: true, kill: true, by: None });
+    }
+}
+
+/// A task whose arguments have been encoded.
+pub(crate) struct Prepared {
+    job: Job,
+    timeout: Option<Duration>,
+    kill_on_cancel: bool,
+}
+
+impl ProcessPoolExecutor {
+    /// A pool with as many workers as this process may use CPUs: see [`default_max_workers`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Builder::build`].
+    pub fn new() -> Result<ProcessPoolExecutor, StartError> {
+        ProcessPoolExecutor::builder().build()
+    }
+
+    /// Configures a pool.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Submits a task. Never blocks: the arguments are encoded here and now, on the caller's thread, and may
+    /// be borrowed.
+    ///
+    /// A task of one argument takes it as it is, one of several takes a tuple, one of none takes `()`.
+    ///
+    /// # Errors
+    ///
+    /// A refused task (the pool was shut down or is broken, the arguments cannot be encoded, `max_pending` is
+    /// reached) is a future that is already resolved with the reason.
+    /// [`try_submit`](ProcessPoolExecutor::try_submit) gives the arguments back instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn none() -> &'static str where {
+    ///     "nothing"
+    /// }
+    ///
+    /// # fn main() {}
+    /// ```
+    pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
+        self.prepare_ref(task, &args).and_then(|prepared| self.accept(prepared)).unwrap_or_else(|reason| {
+            TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()))
+        })
+    }
+
+    /// Submits a task, or gives its arguments back with the reason of the refusal. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](ProcessPoolExecutor::submit), as a value.
+    pub fn try_submit<'a, T: Task>(
+        &self,
+        task: T,
+        args: T::Args<'a>,
+    ) -> Result<TaskFuture<T::Output>, SubmitError<T::Args<'a>>> {
+        self.prepare_ref(task, &args)
+            .and_then(|prepared| self.accept(prepared))
+            .map_err(|reason| SubmitError { args, reason })
+    }
+
+    /// Runs a task over all items, as Python's `Executor.map`: lazily, bounded, and in order.
+    ///
+    /// Takes anything that can be iterated. A task of several arguments takes tuples, as
+    /// [`zip`](Iterator::zip) makes them: this is `starmap` as well. The result is used as a `Stream` or as an
+    /// iterator; see [`Map`] for its settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn power(base: u64, exponent: u32) -> u64 {
+    ///     base.pow(exponent)
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let powers = pool.map(power, [2, 3, 4].into_iter().zip(5..));
+    /// assert_eq!(powers.into_iter().collect::<Result<Vec<_>, _>>()?, [32, 729, 16384]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map<'a, T, I>(&self, task: T, items: I) -> Map<'a, T, stream::Iter<I::IntoIter>>
+    where
+        T: Task,
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        self.map_stream(task, stream::iter(items))
+    }
+
+    /// [`map`](ProcessPoolExecutor::map) over the items of a `Stream`.
+    pub fn map_stream<'a, T, S>(&self, task: T, items: S) -> Map<'a, T, S>
+    where
+        T: Task,
+        S: Stream<Item = T::Args<'a>>,
+    {
+        Map::new(self.clone(), task, items)
+    }
+
+    /// Waits for room among the [`max_pending`](Builder::max_pending) tasks. Await it, or block with
+    /// [`wait`](Reserve::wait). The [`Permit`] keeps its place until it is used or dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the pool is shut down or broken.
+    pub fn reserve(&self) -> Reserve {
+        Reserve::new(self.clone())
+    }
+
+    /// A permit, if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Full`] if there is none; or the pool is shut down or broken.
+    pub fn try_reserve(&self) -> Result<Permit, SubmitError<()>> {
+        let permit = self.room().map_err(|reason| SubmitError { args: (), reason })?;
+        Ok(Permit::new(self.clone(), permit))
+    }
+
+    /// The same pool, with other options for the tasks that are submitted through this handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn spin() {
+    ///     loop {
+    ///         std::hint::spin_loop()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let impatient = pool.with(TaskOptions::new().timeout(Duration::from_millis(50)));
+    /// assert!(impatient.submit(spin, ()).result().unwrap_err().is_timeout());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn with(&self, options: TaskOptions) -> ProcessPoolExecutor {
+        ProcessPoolExecutor { handle: Arc::clone(&self.handle), options: options.or(&self.options) }
+    }
+
+    /// Starts all workers now instead of when there is work for them. Takes effect at the call; await it, or
+    /// block with [`wait`](WarmUp::wait), to know that they are ready.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool broke. When it was shut down meanwhile, that is an error as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_workers(2).build()?;
+    /// pool.warm_up().wait()?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn warm_up(&self) -> WarmUp {
+        self.engine().tell([Event::WarmUp]);
+        WarmUp { engine: Arc::clone(self.engine()) }
+    }
+
+    /// Ends the pool in order: no more tasks are accepted, those that were are finished, then the workers end.
+    ///
+    /// Takes effect at the call. With `wait`, the returned future (or its [`wait`](Shutdown::wait)) ends when
+    /// every task has its outcome and every worker is gone; without, it is ready at once and the pool ends by
+    /// itself, also when the handles are dropped. May be called again, from anywhere.
+    ///
+    /// For a bound in time, or to cancel or kill, see
+    /// [`shutdown_with`](ProcessPoolExecutor::shutdown_with).
+    pub fn shutdown(&self, wait: bool) -> Shutdown {
+        self.shutdown_with(ShutdownOptions::new().wait(wait))
+    }
+
+    /// Ends the pool as [`shutdown`](ProcessPoolExecutor::shutdown) does, with more to say about how.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+    ///
+    /// #[task]
+    /// fn spin() {
+    ///     loop {
+    ///         std::hint::spin_loop()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(spin, ());
+    /// pool.shutdown_with(ShutdownOptions::new().within(Duration::from_millis(100))).wait();
+    /// assert!(endless.result().unwrap_err().is_cancelled());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn shutdown_with(&self, options: ShutdownOptions) -> Shutdown {
+        self.engine().close(options.to_close());
+        Shutdown::new(Arc::clone(self.engine()), options)
+    }
+
+    /// The most workers that this pool has at a time.
+    pub fn max_workers(&self) -> usize {
+        self.engine().max_workers
+    }
+
+    /// The process ids of the workers that live now, those that are starting included.
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.engine().pids()
+    }
+
+    /// How many tasks have been accepted and are not done.
+    pub fn pending(&self) -> usize {
+        self.engine().pending()
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.handle.engine
+    }
+
+    /// Takes a place among the pending tasks, if they are bounded.
+    fn room(&self) -> Result<Option<async_lock::SemaphoreGuardArc>, Refusal> {
+        if let Some(refusal) = self.engine().refusal() {
+            return Err(refusal);
+        }
+        match &self.engine().gate {
+            None => Ok(None),
+            Some(Gate { room, max_pending }) => match room.try_acquire_arc() {
+                Some(permit) => Ok(Some(permit)),
+                None => Err(Refusal::Full { max_pending: *max_pending }),
+            },
+        }
+    }
+
+    pub(crate) fn prepare<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<Prepared, TaskError> {
+        self.prepare_ref(task, &args).map_err(|reason| TaskError::not_run(T::NAME, reason.into()))
+    }
+
+    fn prepare_ref<T: Task>(&self, _task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
+        let mut body = Vec::new();
+        let limit = self.handle.limit;
+        let encoded = guarded(|| match codec::encode(args, &mut body, limit) {
+            Err(EncodeError::Refused(message)) => Err(Refusal::Encode { message }),
+            Err(EncodeError::TooLarge) => Err(Refusal::TooLarge { size: codec::size(args), limit: limit as u64 }),
+            Ok(()) => Ok(()),
+        });
+        encoded.unwrap_or_else(|payload| {
+            Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
+        })?;
+        let options = self.options.for_task(T::ENTRY);
+        let job = Job {
+            slot: Arc::new(Slot::new(T::NAME)),
+            task: Registry::get().number(T::ENTRY),
+            body: Arc::new(body),
+            permit: None,
+        };
+        Ok(Prepared { job, timeout: options.timeout, kill_on_cancel: options.kill_on_cancel() })
+    }
+
+    fn accept<R>(&self, prepared: Prepared) -> Result<TaskFuture<R>, Refusal> {
+        let permit = self.room()?;
+        self.accept_with(permit, prepared)
+    }
+
+    fn accept_with<R>(
+        &self,
+        permit: Option<async_lock::SemaphoreGuardArc>,
+        Prepared { mut job, timeout, kill_on_cancel }: Prepared,
+    ) -> Result<TaskFuture<R>, Refusal> {
+        job.permit = permit.map(Arc::new);
+        let slot = Arc::clone(&job.slot);
+        let engine = Arc::clone(self.engine());
+        let task = engine.submit(vec![(job, timeout)])?[0];
+        Ok(TaskFuture::accepted(slot, engine, task, kill_on_cancel))
+    }
+
+    /// Submits what belongs together. A `map` bounds itself and passes the gate.
+    pub(crate) fn submit_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
+        let parts: Vec<_> = prepared.iter().map(|one| (Arc::clone(&one.job.slot), one.kill_on_cancel)).collect();
+        let jobs = prepared.into_iter().map(|one| (one.job, one.timeout)).collect();
+        match self.engine().submit(jobs) {
+            Ok(tasks) => parts
+                .into_iter()
+                .zip(tasks)
+                .map(|((slot, kill), task)| TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill))
+                .collect(),
+            Err(reason) => parts
+                .into_iter()
+                .map(|(slot, _)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("max_workers", &self.max_workers())
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A future that is ready when all workers are: see [`ProcessPoolExecutor::warm_up`].
+#[derive(Debug)]
+pub struct WarmUp {
+    engine: Arc<Engine>,
+}
+
+impl WarmUp {
+    /// Blocks until all workers are ready.
+    ///
+    /// # Errors
+    ///
+    /// See [`ProcessPoolExecutor::warm_up`].
+    pub fn wait(self) -> Result<(), StartError> {
+        park::block_on(self)
+    }
+}
+
+impl Future for WarmUp {
+    type Output = Result<(), StartError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(self.engine.poll_warm(context)) {
+            Ok(()) => Ok(()),
+            Err(Refusal::PoolBroken(cause)) => Err(cause),
+            Err(_) => Err(StartError::invalid("the pool was shut down before all workers were ready")),
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! What can be said about a task beside its arguments.
+
+use std::time::Duration;
+
+use crate::task::Entry;
+
+/// What cancelling does to a task that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnCancel {
+    /// It goes on; its result is thrown away if nobody wants it any more.
+    #[default]
+    Finish,
+    /// Its worker is killed, and replaced.
+    Kill,
+}
+
+/// Options for tasks, see [`ProcessPoolExecutor::with`](crate::ProcessPoolExecutor::with).
+///
+/// What is not set here comes from the task's own attribute, `#[task(timeout = "30s")]`, and then from the
+/// pool's [`task_options`](crate::Builder::task_options).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::{OnCancel, TaskOptions};
+///
+/// let options = TaskOptions::new().timeout(Duration::from_secs(30)).on_cancel(OnCancel::Kill);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TaskOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_cancel: Option<OnCancel>,
+    /// The pool's own options, which yield to those of the task's attribute.
+    pub(crate) defaults: Option<Box<TaskOptions>>,
+}
+
+impl TaskOptions {
+    /// Nothing set.
+    pub fn new() -> TaskOptions {
+        TaskOptions::default()
+    }
+
+    /// The longest that the body may run, counted from its start: then its worker is killed with everything in
+    /// its process group, the task gets [`TimedOut`](crate::TaskErrorKind::TimedOut), and the pool goes on. A
+    /// result that had left the worker counts. Zero times every task out that does not end at once.
+    pub fn timeout(mut self, timeout: Duration) -> TaskOptions {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// What cancelling, or dropping the future, does to a task that runs. The default is
+    /// [`OnCancel::Finish`].
+    pub fn on_cancel(mut self, on_cancel: OnCancel) -> TaskOptions {
+        self.on_cancel = Some(on_cancel);
+        self
+    }
+
+    /// These options, and `other` where these say nothing.
+    pub(crate) fn or(self, other: &TaskOptions) -> TaskOptions {
+        TaskOptions {
+            timeout: self.timeout.or(other.timeout),
+            on_cancel: self.on_cancel.or(other.on_cancel),
+            defaults: other.defaults.clone(),
+        }
+    }
+
+    /// The options of a pool before anything was said about its tasks.
+    pub(crate) fn defaults(self) -> TaskOptions {
+        TaskOptions { defaults: Some(Box::new(self)), ..TaskOptions::default() }
+    }
+
+    /// What holds for a task of this function.
+    pub(crate) fn for_task(&self, entry: &Entry) -> Effective {
+        let own_timeout = entry.timeout_ms.map(Duration::from_millis);
+        let own_on_cancel = entry.kill_on_cancel.map(|kill| if kill { OnCancel::Kill } else { OnCancel::Finish });
+        let defaults = self.defaults.as_deref();
+        Effective {
+            timeout: self.timeout.or(own_timeout).or_else(|| defaults?.timeout),
+            on_cancel: self.on_cancel.or(own_on_cancel).or_else(|| defaults?.on_cancel).unwrap_or_default(),
+        }
+    }
+}
+
+/// The options of one task, all said.
+pub(crate) struct Effective {
+    pub(crate) timeout: Option<Duration>,
+    on_cancel: OnCancel,
+}
+
+impl Effective {
+    pub(crate) fn kill_on_cancel(&self) -> bool {
+        self.on_cancel == OnCancel::Kill
+    }
+}

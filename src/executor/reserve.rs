@@ -1,0 +1,107 @@
+//! Backpressure: a place among the pending tasks, before there is a task.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::error::{Refusal, SubmitError, TaskError};
+use crate::future::TaskFuture;
+use crate::park;
+use crate::task::Task;
+
+use super::ProcessPoolExecutor;
+
+type Answer = Result<Permit, SubmitError<()>>;
+
+/// A future of a [`Permit`]: see [`ProcessPoolExecutor::reserve`]. Fair: who asks first is served first.
+/// Dropping it gives up the place in the line.
+#[must_use = "futures do nothing unless they are awaited or waited for"]
+pub struct Reserve(Pin<Box<dyn Future<Output = Answer> + Send>>);
+
+impl Reserve {
+    pub(super) fn new(pool: ProcessPoolExecutor) -> Reserve {
+        Reserve(Box::pin(async move {
+            let permit = match &pool.engine().gate {
+                Some(gate) => Some(gate.room.acquire_arc().await),
+                None => None,
+            };
+            // A pool that closes lets everybody through, to be told here.
+            match pool.engine().refusal() {
+                Some(reason) => Err(SubmitError { args: (), reason }),
+                None => Ok(Permit::new(pool, permit)),
+            }
+        }))
+    }
+
+    /// Blocks until there is room.
+    ///
+    /// # Errors
+    ///
+    /// When the pool is shut down or broken.
+    pub fn wait(self) -> Result<Permit, SubmitError<()>> {
+        park::block_on(self)
+    }
+}
+
+impl Future for Reserve {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserve").finish_non_exhaustive()
+    }
+}
+
+/// Room for one task.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, Refusal, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().max_pending(1).build()?;
+/// let permit = pool.reserve().wait()?;
+/// let full = pool.try_submit(double, 2).unwrap_err();
+/// assert!(matches!(full.reason(), Refusal::Full { .. }));
+/// assert_eq!(permit.submit(double, 1).result()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a permit holds its place until it is used or dropped"]
+pub struct Permit {
+    pool: ProcessPoolExecutor,
+    permit: Option<SemaphoreGuardArc>,
+}
+
+impl Permit {
+    pub(super) fn new(pool: ProcessPoolExecutor, permit: Option<SemaphoreGuardArc>) -> Permit {
+        Permit { pool, permit }
+    }
+
+    /// Submits a task into the reserved place, as [`ProcessPoolExecutor::submit`] does.
+    pub fn submit<T: Task>(self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
+        let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()));
+        self.pool
+            .prepare_ref(task, &args)
+            .and_then(|prepared| self.pool.accept_with(self.permit, prepared))
+            .unwrap_or_else(refused)
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,381 @@
+//! The result of a task that may not have run yet.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{CodecSide, Ran, TaskError, TaskErrorKind, WaitTimeout, What};
+use crate::park;
+use crate::scheduler::engine::Engine;
+use crate::scheduler::machine::TaskNo;
+use crate::scheduler::slot::{Outcome, Slot};
+use crate::scheduler::supervisor;
+use crate::task::guarded;
+use crate::wire::codec;
+
+/// A task that was submitted: a `Future` of its result, on any runtime or none.
+///
+/// `.await` it, or block with [`result`](TaskFuture::result). The result is decoded by whoever asks for it.
+///
+/// **Dropping it cancels**: a task that has not started never starts. One that runs is left to finish, its
+/// result thrown away, or is killed if [`OnCancel::Kill`](crate::OnCancel) says so.
+/// [`detach`](TaskFuture::detach) lets go without cancelling.
+///
+/// The future does not keep its pool alive; when the pool ends it resolves, to
+/// [`Cancelled`](TaskErrorKind::Cancelled) if the task was not done.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let first = pool.submit(double, 1);
+/// let second = pool.submit(double, 2);
+/// # procpool::__private::block_on(async {
+/// assert_eq!(first.await?, 2);
+/// # Ok::<(), procpool::TaskError>(())
+/// # })?;
+/// assert_eq!(second.result()?, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a `TaskFuture` cancels its task; `.await` it, call `.result()`, or `.detach()` it"]
+pub struct TaskFuture<T> {
+    slot: Arc<Slot>,
+    /// Where the task is; `None` for one that was refused.
+    accepted: Option<Accepted>,
+    value: PhantomData<fn() -> T>,
+}
+
+struct Accepted {
+    engine: Arc<Engine>,
+    task: TaskNo,
+    kill_on_cancel: bool,
+}
+
+impl<T> TaskFuture<T> {
+    pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, task: TaskNo, kill_on_cancel: bool) -> Self {
+        TaskFuture { slot, accepted: Some(Accepted { engine, task, kill_on_cancel }), value: PhantomData }
+    }
+
+    pub(crate) fn refused(error: TaskError) -> Self {
+        let slot = Slot::settled(error.task(), Outcome::Failed(error));
+        TaskFuture { slot: Arc::new(slot), accepted: None, value: PhantomData }
+    }
+
+    /// Cancels the task and says whether it is cancelled.
+    ///
+    /// One that has not started never starts: `true`. One that runs is killed with its worker if
+    /// [`OnCancel::Kill`](crate::OnCancel) was chosen, `true`; otherwise it goes on: `false`. One that is done
+    /// stays as it is: `true` only if it had been cancelled.
+    ///
+    /// Unlike in Python, a task that was sent ahead to a worker and has not started still can be cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn wait(seconds: f64) {
+    ///     std::thread::sleep(std::time::Duration::from_secs_f64(seconds))
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+    /// let _busy = pool.submit(wait, 0.2);
+    /// let waiting = pool.submit(wait, 0.2);
+    /// assert!(waiting.cancel());
+    /// assert!(waiting.result().unwrap_err().is_cancelled());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.cancel_and(self.accepted.as_ref().is_some_and(|accepted| accepted.kill_on_cancel))
+    }
+
+    /// Cancels the task, and kills its worker if it runs. Says whether the task is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn spin() {
+    ///     loop {
+    ///         std::hint::spin_loop()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(spin, ());
+    /// assert!(endless.kill());
+    /// assert!(endless.result().unwrap_err().is_cancelled());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn kill(&self) -> bool {
+        self.cancel_and(true)
+    }
+
+    fn cancel_and(&self, kill: bool) -> bool {
+        if let Some(Accepted { engine, task, .. }) = &self.accepted
+            && !self.slot.is_done()
+        {
+            engine.cancel(*task, kill);
+        }
+        self.cancelled()
+    }
+
+    /// The task was cancelled: by its future or by the end of its pool.
+    pub fn cancelled(&self) -> bool {
+        self.slot.is_cancelled()
+    }
+
+    /// A worker has taken the task up and its outcome is not here yet. Exact: a task that was merely sent
+    /// ahead to a worker is not running.
+    pub fn running(&self) -> bool {
+        match &self.accepted {
+            Some(Accepted { engine, task, .. }) => !self.done() && engine.is_running(*task),
+            None => false,
+        }
+    }
+
+    /// The outcome is here, whatever it is.
+    pub fn done(&self) -> bool {
+        self.slot.is_done()
+    }
+
+    /// Lets go of the task without cancelling it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn write(path: &str) {
+    ///     std::fs::write(path, "done").unwrap()
+    /// }
+    ///
+    /// let path = std::env::temp_dir().join(format!("detach-{}", std::process::id()));
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// pool.submit(write, path.to_str().unwrap()).detach();
+    /// pool.shutdown(true).wait();
+    /// assert_eq!(std::fs::read_to_string(&path)?, "done");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn detach(mut self) {
+        self.accepted = None;
+    }
+
+    /// Ready when the outcome is here; leaves it to be taken.
+    pub(crate) fn poll_done(&self, context: &Context<'_>) -> Poll<()> {
+        self.slot.poll_done(context)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.slot.has_failed()
+    }
+
+    /// Waiting on the thread that completes tasks never ends, unless the outcome is here already.
+    fn would_deadlock(&self) -> Option<TaskError> {
+        (supervisor::is_current_thread() && !self.done())
+            .then(|| TaskError::new(self.slot.task, Ran::Maybe, TaskErrorKind::WouldDeadlock))
+    }
+}
+
+impl<T: DeserializeOwned> TaskFuture<T> {
+    /// Blocks until the task is done. Do not call it in async code: await the future instead.
+    ///
+    /// # Errors
+    ///
+    /// What [`TaskError`] lists. In a callback on the pool's own thread, where waiting would never end:
+    /// [`TaskErrorKind::WouldDeadlock`].
+    pub fn result(self) -> Result<T, TaskError> {
+        match self.would_deadlock() {
+            Some(error) => Err(error),
+            None => park::block_on(self),
+        }
+    }
+
+    /// Blocks until the task is done or the time is over; then the task goes on, and the future can be
+    /// waited for again.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeout`] when the time is over, with a `timeout` of zero if the task is not done now. The inner
+    /// error is the task's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn wait(seconds: f64) -> u32 {
+    ///     std::thread::sleep(Duration::from_secs_f64(seconds));
+    ///     7
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut slow = pool.submit(wait, 0.1);
+    /// assert!(slow.result_timeout(Duration::ZERO).is_err());
+    /// assert_eq!(slow.result()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn result_timeout(&mut self, timeout: Duration) -> Result<Result<T, TaskError>, WaitTimeout> {
+        if let Some(error) = self.would_deadlock() {
+            return Ok(Err(error));
+        }
+        // A deadline beyond the clock's range is none.
+        let deadline = Instant::now().checked_add(timeout);
+        park::block_until(self, deadline).ok_or(WaitTimeout {})
+    }
+
+    /// Calls `callback` when the task is done: on the pool's own thread, or here and now if it is done
+    /// already. Callbacks run in the order in which they were added; a panic in one is caught and forgotten.
+    /// They should be short: the pool's other tasks wait for them.
+    ///
+    /// If the result has already been taken from the future, `callback` is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let future = pool.submit(double, 21);
+    /// future.add_done_callback(move |done| sender.send(done.result().ok()).unwrap());
+    /// assert_eq!(receiver.recv()?, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Done<'_, T>) + Send + 'static) {
+        let task = self.slot.task;
+        let callback = move |outcome: &Outcome| callback(&Done { task, outcome, value: PhantomData });
+        if let Some((callback, outcome)) = self.slot.add_callback(Box::new(callback)) {
+            let _ = guarded(|| callback(&outcome));
+        }
+    }
+
+    /// The outcome with the time that the body ran.
+    pub(crate) fn poll_timed(&self, context: &Context<'_>) -> Poll<(Result<T, TaskError>, Duration)> {
+        self.slot.poll_take(context).map(|taken| match taken {
+            Some(outcome) => {
+                let ran_for = match *outcome {
+                    Outcome::Value { ran_for, .. } => ran_for,
+                    Outcome::Failed(_) => Duration::ZERO,
+                };
+                (decode(self.slot.task, &outcome), ran_for)
+            }
+            None => {
+                let message = "the result was already taken from this future".to_owned();
+                (Err(TaskError::new(self.slot.task, Ran::Yes, TaskErrorKind::Invalid { message })), Duration::ZERO)
+            }
+        })
+    }
+}
+
+/// Turns an outcome into the task's own type, on the thread of whoever asked.
+fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<T, TaskError> {
+    let bytes = match outcome {
+        Outcome::Value { bytes, .. } => bytes,
+        Outcome::Failed(error) => return Err(error.clone()),
+    };
+    let message = match guarded(|| codec::decode(bytes)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(message)) => message,
+        Err(payload) => payload.while_doing("decoding the result"),
+    };
+    let kind = TaskErrorKind::Codec { what: What::Result, side: CodecSide::Decode, message };
+    Err(TaskError::new(task, Ran::Yes, kind))
+}
+
+impl<T: DeserializeOwned> Future for TaskFuture<T> {
+    type Output = Result<T, TaskError>;
+
+    /// Cancellation safe: a future that was polled and not ready can be polled again, or dropped, which
+    /// cancels the task.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_timed(context).map(|(result, _)| result)
+    }
+}
+
+impl<T> Drop for TaskFuture<T> {
+    fn drop(&mut self) {
+        if self.accepted.is_some() {
+            self.cancel();
+        }
+    }
+}
+
+impl<T> fmt::Debug for TaskFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskFuture")
+            .field("task", &self.slot.task)
+            .field("done", &self.done())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A task that is done, as its callbacks see it.
+pub struct Done<'a, T> {
+    task: &'static str,
+    outcome: &'a Outcome,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Done<'_, T> {
+    /// The result, decoded afresh at each call.
+    ///
+    /// # Errors
+    ///
+    /// What [`TaskError`] lists.
+    pub fn result(&self) -> Result<T, TaskError> {
+        decode(self.task, self.outcome)
+    }
+}
+
+impl<T> Done<'_, T> {
+    /// The error, if there is one. Decoding the value may still find another.
+    pub fn error(&self) -> Option<TaskError> {
+        match self.outcome {
+            Outcome::Value { .. } => None,
+            Outcome::Failed(error) => Some(error.clone()),
+        }
+    }
+
+    /// The task has a value.
+    pub fn is_ok(&self) -> bool {
+        self.error().is_none()
+    }
+
+    /// The task was cancelled.
+    pub fn cancelled(&self) -> bool {
+        self.error().is_some_and(|error| error.is_cancelled())
+    }
+}
+
+impl<T> fmt::Debug for Done<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done").field("task", &self.task).field("error", &self.error()).finish()
+    }
+}

@@ -1,0 +1,180 @@
+//! Starts a worker process: this very program, with a socket as its standard input in which its instructions
+//! already wait. The only file that names async-process.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+
+use async_process::Child;
+
+use crate::error::{ExitCause, StartError};
+use crate::sys::{fd, oom, process, socket};
+use crate::transport::Board;
+use crate::wire::codec;
+use crate::wire::frame::{Header, Kind};
+
+use super::hello::{HELLO_MAX, Hello, MARKER, hex};
+
+/// How to make the workers of a pool.
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    /// Changes to the environment, in order.
+    pub(crate) env: Vec<EnvChange>,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) limit: u64,
+    pub(crate) initializer: bool,
+    pub(crate) depth: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum EnvChange {
+    Set(OsString, OsString),
+    Remove(OsString),
+    Clear,
+}
+
+/// A worker on its way to becoming ready: the process, and the two ways to talk to it.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) process: Process,
+    pub(crate) socket: OwnedFd,
+    pub(crate) board: Board,
+}
+
+/// A process that has not been reaped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) pid: u32,
+    /// Readable when the process has ended.
+    pub(crate) pidfd: OwnedFd,
+    oom_before: Option<oom::OomCount>,
+}
+
+/// Descriptors that a start needs, with some to spare: those of the libraries' own singletons as well, which
+/// take a lack of them badly.
+const DESCRIPTORS: usize = 14;
+
+/// Starts a worker. `known` are the workers that this thread has started before: on failure, any other child
+/// of this thread is a process that came into being all the same, and is killed and reaped.
+pub(crate) fn launch(worker: &Worker, index: usize, known: &[u32]) -> Result<Launched, StartError> {
+    fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
+    let own = process::own_pidfd().map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
+    let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
+    let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
+    let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
+    let hello = Hello {
+        nonce,
+        index,
+        depth: worker.depth + 1,
+        limit: worker.limit,
+        initializer: worker.initializer,
+        inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
+    };
+    socket::send_with(socket.as_fd(), &encode(&hello)?, [own.as_fd(), page.as_fd()])
+        .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
+    drop((own, page));
+
+    let oom_before = oom::count(std::process::id());
+    let spawned = spawn(worker, &nonce, theirs).and_then(|child| {
+        let pidfd = process::pidfd(child.id())?;
+        Ok((child, pidfd))
+    });
+    match spawned {
+        Ok((child, pidfd)) => {
+            let pid = child.id();
+            Ok(Launched { process: Process { child, pid, pidfd, oom_before }, socket, board })
+        }
+        Err(error) => {
+            drop((socket, board));
+            process::reap_strays(known);
+            Err(StartError::spawn("start a worker process", error))
+        }
+    }
+}
+
+fn nonce() -> io::Result<[u8; 16]> {
+    let mut nonce = [0; 16];
+    match rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())? {
+        16 => Ok(nonce),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
+    let mut body = Vec::new();
+    codec::encode(hello, &mut body, HELLO_MAX).map_err(|_| {
+        let count = hello.inherited.len();
+        StartError::invalid(format!("{count} descriptors without close-on-exec are open: too many to keep from workers"))
+    })?;
+    let header = Header { len: body.len() as u64, ..Header::new(Kind::Hello) };
+    Ok([&header.to_bytes()[..], &body].concat())
+}
+
+fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    for change in &worker.env {
+        match change {
+            EnvChange::Set(key, value) => command.env(key, value),
+            EnvChange::Remove(key) => command.env_remove(key),
+            EnvChange::Clear => command.env_clear(),
+        };
+    }
+    command.env(MARKER, hex(nonce));
+    if let Some(dir) = &worker.current_dir {
+        command.current_dir(dir);
+    }
+    // A group of its own: the terminal's signals do not reach it, and it can be killed with what it started.
+    command.process_group(0);
+    let mut command = async_process::Command::from(command);
+    command.stdin(Stdio::from(stdin)).reap_on_drop(true);
+    // The library panics where it cannot make its helper thread or its reactor.
+    catch_unwind(AssertUnwindSafe(|| command.spawn()))
+        .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
+}
+
+/// How a dead worker ended.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) cause: ExitCause,
+    pub(crate) oom: Option<bool>,
+}
+
+impl Process {
+    /// Kills the worker and everything in its process group.
+    pub(crate) fn kill(&self) {
+        process::kill(self.pidfd.as_fd());
+        process::kill_group(self.pid);
+    }
+
+    /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
+    pub(crate) fn reap(mut self) -> Exit {
+        process::kill_group(self.pid);
+        let oom_after = oom::count(self.pid);
+        let cause = match self.child.try_status() {
+            Ok(Some(status)) => cause(status),
+            // Somebody else has waited for it.
+            Ok(None) | Err(_) => ExitCause::Unknown,
+        };
+        let oom = match cause {
+            ExitCause::Signal { number: libc::SIGKILL, .. } => oom::struck(self.oom_before.as_ref(), oom_after.as_ref()),
+            _ => Some(false),
+        };
+        Exit { cause, oom }
+    }
+}
+
+fn cause(status: ExitStatus) -> ExitCause {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitCause::Code(code),
+        (None, Some(number)) => ExitCause::Signal { number, core_dumped: status.core_dumped() },
+        (None, None) => ExitCause::Unknown,
+    }
+}

@@ -1,0 +1,36 @@
+//! What a worker is told before it exists: the message waits in its socket when it starts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::fd::Inherited;
+
+/// The environment variable by which a process suspects that it is a worker. It holds the nonce in hexadecimal
+/// digits, and is removed before any other code of the program runs.
+pub(crate) const MARKER: &str = "PROCPOOL_WORKER";
+
+/// Bytes of a hello on the wire, at most.
+pub(crate) const HELLO_MAX: usize = 64 << 10;
+
+/// Pools may be nested in tasks so deep.
+pub(crate) const MAX_DEPTH: u32 = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// Equal to what the marker says, so that a stranger's socket is not taken for ours.
+    pub(crate) nonce: [u8; 16],
+    /// The worker's place in its pool.
+    pub(crate) index: usize,
+    /// How many pools this worker is nested in.
+    pub(crate) depth: u32,
+    /// The largest body of a frame.
+    pub(crate) limit: u64,
+    /// An `Init` frame follows, to be run before the worker is ready.
+    pub(crate) initializer: bool,
+    /// Descriptors that would leak into the worker.
+    pub(crate) inherited: Vec<Inherited>,
+}
+
+/// A nonce as the marker shows it.
+pub(crate) fn hex(nonce: &[u8; 16]) -> String {
+    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
+}

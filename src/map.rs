@@ -1,0 +1,405 @@
+//! One task over many items: lazy intake, bounded window, results in order or as they come.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
+
+use crate::error::{TaskError, TaskErrorKind};
+use crate::executor::{Prepared, ProcessPoolExecutor};
+use crate::future::TaskFuture;
+use crate::park;
+use crate::task::Task;
+
+/// Runs a task over many items: see [`ProcessPoolExecutor::map`].
+///
+/// A `Stream` of `Result<T, TaskError>` for async code, an iterator for blocking code. It takes items from its
+/// input as results are taken from it, and holds at most [`buffersize`](Map::buffersize) of them, so the input
+/// may be endless. One item that fails is one `Err`; the others go on. Dropping it cancels what has not
+/// started.
+#[must_use = "a map does nothing unless its results are taken"]
+pub struct Map<'a, T: Task, S> {
+    pool: ProcessPoolExecutor,
+    task: T,
+    source: Source<S>,
+    window: Window<T::Output>,
+    chunks: Chunks,
+    /// Results that may be held; `None` follows the chunks.
+    buffersize: Option<usize>,
+    called: Instant,
+    timeout: Option<(Duration, Timer)>,
+    /// Why this map gives one error and ends.
+    refused: Option<TaskErrorKind>,
+    over: bool,
+    items: PhantomData<fn() -> &'a ()>,
+}
+
+// The input is pinned on the heap, and nothing else cares where it is.
+impl<T: Task, S> Unpin for Map<'_, T, S> {}
+
+/// Where items come from.
+struct Source<S> {
+    stream: Pin<Box<S>>,
+    ended: bool,
+    /// The input panicked; the results of what came before go first.
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// What was submitted and not yielded.
+enum Window<T> {
+    Ordered(VecDeque<Timed<T>>),
+    Unordered(FuturesUnordered<Timed<T>>),
+}
+
+/// A task's result with the time that its body ran.
+struct Timed<T>(TaskFuture<T>);
+
+impl<T: serde::de::DeserializeOwned> Future for Timed<T> {
+    type Output = (Result<T, TaskError>, Duration);
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_timed(context)
+    }
+}
+
+/// How many items go to a worker together.
+struct Chunks {
+    fixed: Option<usize>,
+    /// The size that follows the measured length of the items.
+    adapted: usize,
+}
+
+/// Work that an adaptive chunk should hold.
+const CHUNK_TIME: Duration = Duration::from_millis(1);
+const CHUNK_MAX: usize = 256;
+
+impl Chunks {
+    fn size(&self) -> usize {
+        self.fixed.unwrap_or(self.adapted)
+    }
+
+    /// An item ran this long: grow by doubling, shrink at once.
+    fn note(&mut self, ran_for: Duration) {
+        let fitting = (CHUNK_TIME.as_nanos() / ran_for.as_nanos().max(1)).clamp(1, CHUNK_MAX as u128) as usize;
+        self.adapted = fitting.min(2 * self.adapted);
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> Window<T> {
+    fn len(&self) -> usize {
+        match self {
+            Window::Ordered(queue) => queue.len(),
+            Window::Unordered(set) => set.len(),
+        }
+    }
+
+    fn push(&mut self, future: TaskFuture<T>) {
+        match self {
+            Window::Ordered(queue) => queue.push_back(Timed(future)),
+            Window::Unordered(set) => set.push(Timed(future)),
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Result<T, TaskError>, Duration)>> {
+        match self {
+            Window::Unordered(set) => set.poll_next_unpin(context),
+            Window::Ordered(queue) => {
+                let Some(front) = queue.front_mut() else { return Poll::Ready(None) };
+                let ready = std::task::ready!(Pin::new(front).poll(context));
+                queue.pop_front();
+                Poll::Ready(Some(ready))
+            }
+        }
+    }
+}
+
+impl<'a, T, S> Map<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    pub(crate) fn new(pool: ProcessPoolExecutor, task: T, source: S) -> Map<'a, T, S> {
+        Map {
+            pool,
+            task,
+            source: Source { stream: Box::pin(source), ended: false, panic: None },
+            window: Window::Ordered(VecDeque::new()),
+            chunks: Chunks { fixed: None, adapted: 1 },
+            buffersize: None,
+            called: Instant::now(),
+            timeout: None,
+            refused: None,
+            over: false,
+            items: PhantomData,
+        }
+    }
+
+    /// Sends so many items to a worker together, which costs less for short items. Each item still has its own
+    /// result, and a crash loses one item, not its chunk. Without this, the chunks adapt to the measured
+    /// length of the items, up to about a millisecond of work.
+    ///
+    /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let squares: Vec<u64> = pool.map(square, 0..1000).chunksize(100).into_iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(squares[999], 999 * 999);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn chunksize(mut self, chunksize: usize) -> Self {
+        self.chunks.fixed = Some(chunksize);
+        if chunksize == 0 {
+            self.refuse("a `chunksize` of 0 sends nothing: it must be at least 1");
+        }
+        self
+    }
+
+    /// Holds at most so many items that were taken from the input and whose results were not taken. The default
+    /// is four chunks per worker.
+    ///
+    /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
+    pub fn buffersize(mut self, buffersize: usize) -> Self {
+        self.buffersize = Some(buffersize);
+        if buffersize == 0 {
+            self.refuse("a `buffersize` of 0 lets nothing through: it must be at least 1");
+        }
+        self
+    }
+
+    /// Gives results as they come, not in the order of the items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut squares: Vec<u64> = pool.map(square, 0..10).unordered().into_iter().collect::<Result<_, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares[9], 81);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unordered(mut self) -> Self {
+        self.window = Window::Unordered(FuturesUnordered::new());
+        self
+    }
+
+    /// Ends the map so long after the call of `map`, as in Python: what is done by then is given, then one
+    /// error of kind [`MapTimedOut`](TaskErrorKind::MapTimedOut), then the end. What has not started is
+    /// cancelled.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let timer = self.called.checked_add(timeout).map_or_else(Timer::never, Timer::at);
+        self.timeout = Some((timeout, timer));
+        self
+    }
+
+    fn refuse(&mut self, message: &str) {
+        self.refused.get_or_insert_with(|| TaskErrorKind::Invalid { message: message.to_owned() });
+    }
+
+    /// The next result; `None` when there is none left. Cancellation safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut squares = pool.map(square, 1..);
+    /// # procpool::__private::block_on(async {
+    /// assert_eq!(squares.next().await.unwrap()?, 1);
+    /// assert_eq!(squares.next().await.unwrap()?, 4);
+    /// # Ok::<(), procpool::TaskError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn next(&mut self) -> Option<Result<T::Output, TaskError>> {
+        StreamExt::next(self).await
+    }
+
+    /// Collects all values, or stops at the first error and cancels the rest. Blocking code collects the
+    /// iterator: `map.into_iter().collect::<Result<_, _>>()`.
+    ///
+    /// # Errors
+    ///
+    /// The first error of an item.
+    pub async fn try_collect<C: Default + Extend<T::Output>>(mut self) -> Result<C, TaskError> {
+        let mut all = C::default();
+        while let Some(item) = self.next().await {
+            all.extend([item?]);
+        }
+        Ok(all)
+    }
+
+    /// How many more items may be held.
+    fn room(&self) -> usize {
+        let most = self.buffersize.unwrap_or_else(|| 4 * self.pool.max_workers() * self.chunks.size().max(1));
+        most.saturating_sub(self.window.len())
+    }
+
+    /// Takes items from the input and submits them, in chunks.
+    fn fill(&mut self, context: &mut Context<'_>) {
+        loop {
+            let (room, chunk) = (self.room(), self.chunks.size().max(1));
+            // A full chunk or nothing, unless nothing else is on its way.
+            if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
+                return;
+            }
+            let mut prepared = Vec::new();
+            let mut more = true;
+            while more && prepared.len() < chunk.min(room) {
+                match self.source.poll_next(context) {
+                    Poll::Ready(Some(args)) => prepared.push(self.pool.prepare(self.task, args)),
+                    Poll::Ready(None) | Poll::Pending => more = false,
+                }
+            }
+            self.submit(prepared);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn submit(&mut self, prepared: Vec<Result<Prepared, TaskError>>) {
+        let mut good = Vec::with_capacity(prepared.len());
+        let places: Vec<_> = prepared.into_iter().map(|item| item.map(|item| good.push(item))).collect();
+        let mut futures = self.pool.submit_together(good).into_iter();
+        for place in places {
+            let future = match place {
+                Ok(()) => futures.next(),
+                Err(error) => Some(TaskFuture::refused(error)),
+            };
+            self.window.push(future.expect("each prepared task has a future"));
+        }
+    }
+}
+
+impl<S: Stream> Source<S> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let next = catch_unwind(AssertUnwindSafe(|| self.stream.as_mut().poll_next(context)));
+        match next {
+            Ok(Poll::Ready(None)) => self.ended = true,
+            Ok(next) => return next,
+            Err(panic) => {
+                self.ended = true;
+                self.panic = Some(panic);
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl<'a, T, S> Stream for Map<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    type Item = Result<T::Output, TaskError>;
+
+    /// # Panics
+    ///
+    /// As the input does, after the results of the items before.
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if let Some(kind) = this.refused.take() {
+            return Poll::Ready(Some(this.end(kind)));
+        }
+        this.fill(context);
+        match this.window.poll_next(context) {
+            Poll::Ready(Some((result, ran_for))) => {
+                this.chunks.note(ran_for);
+                return Poll::Ready(Some(result));
+            }
+            Poll::Ready(None) if this.source.ended => {
+                this.over = true;
+                if let Some(panic) = this.source.panic.take() {
+                    resume_unwind(panic);
+                }
+                return Poll::Ready(None);
+            }
+            // Nothing is on its way, and the input has nothing yet.
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        if let Some((limit, timer)) = &mut this.timeout
+            && Pin::new(timer).poll(context).is_ready()
+        {
+            let limit = *limit;
+            return Poll::Ready(Some(this.end(TaskErrorKind::MapTimedOut { limit })));
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: Task, S> Map<'_, T, S> {
+    /// The last item: an error that is about the map and not about one of its items.
+    fn end(&mut self, kind: TaskErrorKind) -> Result<T::Output, TaskError> {
+        self.over = true;
+        self.window = Window::Ordered(VecDeque::new());
+        Err(TaskError::not_run(T::NAME, kind))
+    }
+}
+
+impl<'a, T, S> IntoIterator for Map<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    type Item = Result<T::Output, TaskError>;
+    type IntoIter = MapIter<'a, T, S>;
+
+    fn into_iter(self) -> MapIter<'a, T, S> {
+        MapIter(self)
+    }
+}
+
+/// The blocking iterator of a [`Map`].
+#[derive(Debug)]
+pub struct MapIter<'a, T: Task, S>(Map<'a, T, S>);
+
+impl<'a, T, S> Iterator for MapIter<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    type Item = Result<T::Output, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        park::block_on(self.0.next())
+    }
+}
+
+impl<T: Task, S> fmt::Debug for Map<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("task", &T::NAME).finish_non_exhaustive()
+    }
+}

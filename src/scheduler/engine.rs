@@ -1,0 +1,393 @@
+//! The machine at work: events from any thread, effects performed, nobody called under the lock.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use async_lock::Semaphore;
+
+use crate::error::{CodecSide, Panic, Phase, Ran, Refusal, StartError, TaskError, TaskErrorKind, What};
+use crate::launch::Worker;
+use crate::sys::clock;
+use crate::task::TaskNumber;
+use crate::transport::Piece;
+use crate::wire::codec;
+use crate::wire::frame::{Header, Kind};
+
+use super::lane::Link;
+use super::machine::{Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo, Verdict};
+use super::policy::Settings;
+use super::poller::Poller;
+use super::slot::{Outcome, Slot, Told};
+
+/// A task as the machine passes it on.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) task: TaskNumber,
+    /// The encoded arguments.
+    pub(crate) body: Arc<Vec<u8>>,
+    /// The place it takes among those that `max_pending` allows.
+    pub(crate) permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+}
+
+/// What a worker said of a task.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) kind: Kind,
+    pub(crate) nanos: u64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What a worker runs before it is ready.
+#[derive(Debug)]
+pub(crate) struct Initializer {
+    pub(crate) task: TaskNumber,
+    pub(crate) body: Arc<Vec<u8>>,
+    /// Reads the encoded result: an `Err` is the reason why the worker cannot work.
+    pub(crate) judge: fn(&[u8]) -> Result<(), String>,
+}
+
+/// What the supervisor is to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Launch(LaneNo),
+    Kill(LaneNo),
+}
+
+type Brain = Machine<Job, Reply>;
+type BrainEffect = Effect<Job, Reply>;
+
+pub(crate) struct Engine {
+    core: Mutex<Core>,
+    pub(crate) poller: Poller,
+    pub(crate) worker: Worker,
+    pub(crate) initializer: Option<Initializer>,
+    pub(crate) max_workers: usize,
+    /// Room for tasks, if `max_pending` bounds them.
+    pub(crate) gate: Option<Gate>,
+    /// The process that made the pool. A copy made by `fork` leaves everything alone.
+    owner: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) max_pending: usize,
+}
+
+struct Core {
+    machine: Brain,
+    /// The links to the workers that exist, by lane.
+    links: Vec<Option<Arc<Link>>>,
+    commands: Vec<Command>,
+    /// When the supervisor looks at the clock again, if nobody calls it before.
+    armed: Option<Instant>,
+    /// Those who wait for workers to be up, or for the pool to end.
+    watchers: Vec<Waker>,
+    /// Kept between steps for its memory.
+    effects: Vec<BrainEffect>,
+}
+
+/// What is left to do once the lock is released.
+#[derive(Default)]
+struct Later {
+    told: Vec<Told>,
+    /// Dropped outside: their permits wake those who wait for room.
+    jobs: Vec<Job>,
+    flush: Vec<Arc<Link>>,
+    wakers: Vec<Waker>,
+    call: bool,
+    closed: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        settings: Settings,
+        worker: Worker,
+        initializer: Option<Initializer>,
+        gate: Option<Gate>,
+    ) -> std::io::Result<Engine> {
+        let max_workers = settings.max_workers;
+        Ok(Engine {
+            poller: Poller::new()?,
+            worker,
+            initializer,
+            max_workers,
+            gate,
+            owner: std::process::id(),
+            core: Mutex::new(Core {
+                machine: Machine::new(settings, Instant::now()),
+                links: (0..max_workers).map(|_| None).collect(),
+                commands: Vec::new(),
+                armed: None,
+                watchers: Vec::new(),
+                effects: Vec::new(),
+            }),
+        })
+    }
+
+    /// Nothing under this lock calls the user's code, so it is never poisoned half-way.
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the machine take a step, and performs what it decides.
+    fn drive<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> T {
+        let mut later = Later::default();
+        let mut core = self.core();
+        let mut effects = std::mem::take(&mut core.effects);
+        let answer = decide(&mut core, &mut effects);
+        while !effects.is_empty() {
+            let mut followed = Vec::new();
+            for effect in effects.drain(..) {
+                if let Some(event) = self.perform(&mut core, effect, &mut later) {
+                    core.machine.step(Instant::now(), event, &mut followed);
+                }
+            }
+            std::mem::swap(&mut effects, &mut followed);
+        }
+        core.effects = effects;
+        let wake = core.machine.wake();
+        if let Some(wake) = wake
+            && core.armed.is_none_or(|armed| wake < armed)
+        {
+            core.armed = Some(wake);
+            later.call = true;
+        }
+        drop(core);
+        self.finish(later);
+        answer
+    }
+
+    fn finish(&self, later: Later) {
+        if later.call {
+            self.poller.call();
+        }
+        for link in later.flush {
+            link.flush(&self.poller);
+        }
+        for told in later.told {
+            told.tell();
+        }
+        drop(later.jobs);
+        for waker in later.wakers {
+            let _ = crate::task::guarded(|| waker.wake());
+        }
+        if later.closed
+            && let Some(gate) = &self.gate
+        {
+            // Whoever waits for room finds the pool closed.
+            gate.room.add_permits(usize::MAX >> 8);
+        }
+    }
+
+    /// Performs one effect. Some have an answer that the machine wants at once.
+    fn perform(&self, core: &mut Core, effect: BrainEffect, later: &mut Later) -> Option<Event<Reply>> {
+        match effect {
+            Effect::Launch { lane } => {
+                core.commands.push(Command::Launch(lane));
+                later.call = true;
+            }
+            Effect::Kill { lane } => {
+                core.commands.push(Command::Kill(lane));
+                later.call = true;
+            }
+            Effect::Send { lane, seq, job } => {
+                if let Some(link) = &core.links[lane.0] {
+                    link.board.publish(seq);
+                    let header = Header { task: job.task.0, seq, ..Header::new(Kind::Run) };
+                    link.push(Piece { header, body: job.body });
+                    flush_later(link, later);
+                }
+            }
+            Effect::Retire { lane } => {
+                if let Some(link) = &core.links[lane.0] {
+                    link.push(Piece { header: Header::new(Kind::Retire), body: Arc::default() });
+                    flush_later(link, later);
+                }
+            }
+            Effect::Settle { job, verdict } => {
+                later.told.push(job.slot.settle(outcome(&job, verdict, self.worker.limit)));
+                later.jobs.push(job);
+            }
+            Effect::Revoke { lane, seq, task, why } => {
+                let taken = core.links[lane.0].as_ref().is_some_and(|link| link.board.revoke(seq));
+                return Some(Event::Revoked { task, why, taken });
+            }
+            Effect::Inspect { lane, seq, task } => {
+                let (phase, since) = core.links[lane.0].as_ref().map_or((Phase::Sent, 0), |link| link.phase(seq));
+                let started = (since > 0).then(|| clock::moment(since, Instant::now()));
+                return Some(Event::Seen { task, phase, started });
+            }
+            Effect::Roused => later.wakers.append(&mut core.watchers),
+            Effect::Terminated => {
+                later.wakers.append(&mut core.watchers);
+                later.call = true;
+            }
+        }
+        None
+    }
+
+    /// Accepts tasks that belong together, in one step: all of them or none.
+    pub(crate) fn submit(&self, jobs: Vec<(Job, Option<Duration>)>) -> Result<Vec<TaskNo>, Refusal> {
+        self.drive(|Core { machine, .. }, effects| {
+            let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
+            let accepted = jobs.into_iter().map(|(job, timeout)| {
+                let spec = Spec { bytes: job.body.len(), timeout, bundle };
+                machine.submit(job, spec)
+            });
+            let accepted = accepted.collect();
+            machine.dispatch(Instant::now(), effects);
+            accepted
+        })
+    }
+
+    /// Tells the machine what happened, several events in one go.
+    pub(crate) fn tell(&self, events: impl IntoIterator<Item = Event<Reply>>) {
+        let now = Instant::now();
+        self.drive(|Core { machine, .. }, effects| {
+            for event in events {
+                machine.step(now, event, effects);
+            }
+        });
+    }
+
+    pub(crate) fn cancel(&self, task: TaskNo, kill: bool) {
+        self.tell([Event::Cancel { task, kill }]);
+    }
+
+    /// Whether a worker has taken the task up.
+    pub(crate) fn is_running(&self, task: TaskNo) -> bool {
+        let core = self.core();
+        let Some((lane, seq)) = core.machine.worker_of(task) else { return false };
+        core.links[lane.0].as_ref().is_some_and(|link| link.is_running(seq))
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.core().machine.refusal()
+    }
+
+    pub(crate) fn close(&self, close: Close) {
+        if std::process::id() != self.owner {
+            return;
+        }
+        self.drive(|core, effects| core.machine.step(Instant::now(), Event::Close(close), effects));
+        self.finish(Later { closed: true, ..Later::default() });
+    }
+
+    /// Ready when the pool has ended.
+    pub(crate) fn poll_terminated(&self, context: &Context<'_>) -> Poll<()> {
+        self.poll_core(context, |core| core.machine.is_terminated().then_some(()))
+    }
+
+    /// Ready when all workers are up, or when that will never be.
+    pub(crate) fn poll_warm(&self, context: &Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.poll_core(context, |core| match core.machine.refusal() {
+            Some(refusal) => Some(Err(refusal)),
+            None => core.machine.all_up().then_some(Ok(())),
+        })
+    }
+
+    fn poll_core<T>(&self, context: &Context<'_>, ready: impl FnOnce(&Core) -> Option<T>) -> Poll<T> {
+        let mut core = self.core();
+        if let Some(answer) = ready(&core) {
+            return Poll::Ready(answer);
+        }
+        if !core.watchers.iter().any(|waker| waker.will_wake(context.waker())) {
+            core.watchers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.core().machine.pending()
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.core().links.iter().flatten().map(|link| link.pid).collect()
+    }
+
+    /// What a shutdown reports: the counts, and the processes that could not be killed.
+    pub(crate) fn report(&self) -> (Counts, Vec<u32>) {
+        let core = self.core();
+        let leaked = core.machine.leaked().filter_map(|lane| Some(core.links[lane.0].as_ref()?.pid));
+        (core.machine.counts(), leaked.collect())
+    }
+
+    // For the supervisor.
+
+    pub(crate) fn attach(&self, lane: LaneNo, link: Arc<Link>) {
+        self.core().links[lane.0] = Some(link);
+    }
+
+    /// The worker of a lane is dead, and all that it had sent has been told. In one step with what the board
+    /// says of its tasks, so that nobody gives it another in between.
+    pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
+        let now = Instant::now();
+        self.drive(|core, effects| {
+            let phases = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
+            core.links[lane.0] = None;
+            core.machine.step(now, Event::Down { lane, end, phases }, effects);
+        });
+    }
+
+    /// The task that the worker of a lane is at.
+    pub(crate) fn front(&self, lane: LaneNo) -> Option<u64> {
+        self.core().machine.outstanding(lane).next()
+    }
+
+    /// What the supervisor has to do, and when it must look at the clock again.
+    pub(crate) fn orders(&self) -> (Vec<Command>, Option<Instant>, bool) {
+        let mut core = self.core();
+        core.armed = core.machine.wake();
+        (std::mem::take(&mut core.commands), core.armed, core.machine.is_terminated())
+    }
+}
+
+fn flush_later(link: &Arc<Link>, later: &mut Later) {
+    if !later.flush.iter().any(|known| Arc::ptr_eq(known, link)) {
+        later.flush.push(Arc::clone(link));
+    }
+}
+
+/// What the caller gets for a verdict.
+fn outcome(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
+    let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
+    let Reply { kind, nanos, body } = match verdict {
+        Verdict::Replied(reply) => reply,
+        Verdict::Failed(ran, kind) => return failed(ran, kind),
+    };
+    let codec = |what, side, ran| match codec::decode::<String>(&body) {
+        Ok(message) => failed(ran, TaskErrorKind::Codec { what, side, message }),
+        Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
+    };
+    match kind {
+        Kind::Done => Outcome::Value { bytes: body, ran_for: Duration::from_nanos(nanos) },
+        Kind::Panicked => match codec::decode::<Panic>(&body) {
+            Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),
+            Err(message) => failed(Ran::Maybe, TaskErrorKind::Protocol { message }),
+        },
+        Kind::ArgsRefused => codec(What::Args, CodecSide::Decode, Ran::No),
+        Kind::ResultRefused => codec(What::Result, CodecSide::Encode, Ran::Yes),
+        _ => failed(Ran::Yes, TaskErrorKind::TooLarge { what: What::Result, size: nanos, limit }),
+    }
+}
+
+/// Why an initializer's reply means that the worker cannot work.
+pub(crate) fn refused_start(reply: &Reply) -> StartError {
+    let message = match reply.kind {
+        Kind::Panicked => codec::decode::<Panic>(&reply.body).map(|panic| format!("it panicked: {panic}")),
+        Kind::ArgsRefused => codec::decode(&reply.body).map(|text: String| format!("its arguments: {text}")),
+        Kind::ResultRefused => codec::decode(&reply.body).map(|text: String| format!("its result: {text}")),
+        _ => Ok("its result is too large".to_owned()),
+    };
+    StartError::Initializer { message: message.unwrap_or_else(|garbled| garbled) }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("max_workers", &self.max_workers).finish_non_exhaustive()
+    }
+}

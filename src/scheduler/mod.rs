@@ -1,0 +1,18 @@
+//! Decides which worker runs which task, and what happens when one dies. The protocol is told in `README.md`.
+//!
+//! Events go in, effects come out; see [`machine::Machine`]. Nothing in the pure half performs I/O or reads the
+//! clock, so every rule is a transcript in `machine/test.rs`.
+
+// Pure: Event -> [Effect].
+mod backlog;
+mod deadlines;
+pub(crate) mod machine;
+pub(crate) mod policy;
+mod roster;
+
+// Acting.
+pub(crate) mod engine;
+mod lane;
+mod poller;
+pub(crate) mod slot;
+pub(crate) mod supervisor;

@@ -1,0 +1,133 @@
+//! The numbers behind decisions: when to start again after a failed start, and how much to send ahead.
+
+use std::time::{Duration, Instant};
+
+/// What the builder decides for the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Places for workers; also the number of lanes.
+    pub(crate) max_workers: usize,
+    /// A worker that was sent this many tasks is replaced.
+    pub(crate) max_tasks_per_child: Option<u64>,
+    /// From the launch of a worker until it must be ready.
+    pub(crate) start_timeout: Duration,
+    /// From the wish that a worker ends until it is killed, and from there until it is given up.
+    pub(crate) stop_timeout: Duration,
+}
+
+/// Failed starts in a row after which a pool without a live worker is broken.
+pub(crate) const MAX_FAILED_STARTS: u32 = 3;
+
+/// A task that never started goes to another worker this many times.
+pub(crate) const MAX_RESENDS: u8 = 3;
+
+/// The tasks a worker may hold at once, which is the number of slots in its shared page.
+pub(crate) const SLOTS: u64 = 1024;
+
+/// Work that is sent ahead should keep a worker busy about this long: long enough to hide the way there and
+/// back, short enough that nothing waits behind a task that turns out to be slow.
+const AHEAD: Duration = Duration::from_micros(200);
+
+/// At most so many tasks are sent ahead, however short they are.
+const MAX_AHEAD: u32 = 64;
+
+/// Bytes of arguments that may be on their way to one worker before the next task waits its turn.
+pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
+
+/// What was sent behind a task that runs longer than this is taken back.
+pub(crate) const STALL: Duration = Duration::from_millis(2);
+
+/// A task with a timeout whose body has not begun after this much time at the head of its worker sits in
+/// front of a worker that does not answer.
+pub(crate) const UNRESPONSIVE: Duration = Duration::from_secs(5);
+
+/// Counts failed starts and says when the next may be tried: 50 ms after the first, doubling to a second.
+#[derive(Debug, Default)]
+pub(crate) struct StartBudget {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl StartBudget {
+    pub(crate) fn succeeded(&mut self) {
+        *self = StartBudget::default();
+    }
+
+    pub(crate) fn failed(&mut self, now: Instant) {
+        self.failures += 1;
+        let pause = Duration::from_millis(50 << (self.failures - 1).min(10)).min(Duration::from_secs(1));
+        self.not_before = Some(now + pause);
+    }
+
+    pub(crate) fn exhausted(&self) -> bool {
+        self.failures >= MAX_FAILED_STARTS
+    }
+
+    /// When the next start may be tried, if not at once.
+    pub(crate) fn wait_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|&at| at > now)
+    }
+}
+
+/// The measured length of a worker's tasks, and what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// A running mean; `None` before the first task ended.
+    mean: Option<Duration>,
+}
+
+impl Pace {
+    pub(crate) fn note(&mut self, ran_for: Duration) {
+        self.mean = Some(match self.mean {
+            None => ran_for,
+            // A long task counts at once, short ones only when several agree.
+            Some(mean) if ran_for > mean => (mean + ran_for) / 2,
+            Some(mean) => (mean * 7 + ran_for) / 8,
+        });
+    }
+
+    /// How many tasks the worker may hold, the running one included.
+    pub(crate) fn depth(&self) -> usize {
+        let ahead = match self.mean {
+            None => 0,
+            Some(mean) if mean > AHEAD => 0,
+            Some(mean) => (AHEAD.as_nanos() / mean.as_nanos().max(1)).min(u128::from(MAX_AHEAD)) as usize,
+        };
+        1 + ahead
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_failed_start_waits_longer_each_time_up_to_a_second() {
+        let now = Instant::now();
+        let mut budget = StartBudget::default();
+        assert_eq!(budget.wait_until(now), None);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            budget.failed(now);
+            pauses.push((budget.wait_until(now).unwrap() - now).as_millis());
+        }
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
+        assert!(budget.exhausted());
+        budget.succeeded();
+        assert!(!budget.exhausted() && budget.wait_until(now).is_none());
+    }
+
+    #[test]
+    fn the_depth_follows_the_length_of_the_tasks() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.depth(), 1, "nothing is known of the first task");
+        pace.note(Duration::from_micros(1));
+        assert_eq!(pace.depth(), 65);
+        for _ in 0..200 {
+            pace.note(Duration::from_micros(50));
+        }
+        assert!((4..=6).contains(&pace.depth()), "{}", pace.depth());
+        pace.note(Duration::from_millis(100));
+        assert_eq!(pace.depth(), 1);
+    }
+}

@@ -1,0 +1,157 @@
+//! Where a task's outcome waits for whoever asked for it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::error::TaskError;
+
+/// How a task ended, its value still encoded.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Value { bytes: Vec<u8>, ran_for: Duration },
+    Failed(TaskError),
+}
+
+pub(crate) type Callback = Box<dyn FnOnce(&Outcome) + Send>;
+
+/// Shared by the pool, which settles it once, and the future, which takes what is settled.
+pub(crate) struct Slot {
+    /// The task's name, for errors.
+    pub(crate) task: &'static str,
+    state: Mutex<State>,
+}
+
+enum State {
+    Pending { waker: Option<Waker>, callbacks: Vec<Callback> },
+    /// Shared with callbacks that have not run yet, if there are any.
+    Settled(Arc<Outcome>),
+    /// Gone to the caller; whether it was a cancellation is remembered.
+    Taken { cancelled: bool },
+}
+
+/// What is to be told, outside of any lock.
+#[derive(Default)]
+pub(crate) struct Told {
+    waker: Option<Waker>,
+    callbacks: Vec<Callback>,
+    outcome: Option<Arc<Outcome>>,
+}
+
+impl Slot {
+    pub(crate) fn new(task: &'static str) -> Slot {
+        Slot { task, state: Mutex::new(State::Pending { waker: None, callbacks: Vec::new() }) }
+    }
+
+    pub(crate) fn settled(task: &'static str, outcome: Outcome) -> Slot {
+        Slot { task, state: Mutex::new(State::Settled(Arc::new(outcome))) }
+    }
+
+    /// Whoever panicked under this lock had finished changing the state.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the outcome. Only the first one counts.
+    pub(crate) fn settle(&self, outcome: Outcome) -> Told {
+        let mut state = self.state();
+        let State::Pending { waker, callbacks } = &mut *state else { return Told::default() };
+        let outcome = Arc::new(outcome);
+        let shared = (!callbacks.is_empty()).then(|| Arc::clone(&outcome));
+        let told = Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: shared };
+        *state = State::Settled(outcome);
+        told
+    }
+
+    /// Takes the outcome once it is there; `None` if it was taken before.
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Arc<Outcome>>> {
+        let mut state = self.state();
+        match &mut *state {
+            State::Pending { waker, .. } => {
+                remember(waker, context);
+                Poll::Pending
+            }
+            State::Taken { .. } => Poll::Ready(None),
+            State::Settled(outcome) => {
+                let cancelled = is_cancelled(outcome);
+                let State::Settled(outcome) = std::mem::replace(&mut *state, State::Taken { cancelled }) else {
+                    unreachable!("the state was looked at under the lock")
+                };
+                Poll::Ready(Some(outcome))
+            }
+        }
+    }
+
+    /// Ready once the outcome is there; leaves it.
+    pub(crate) fn poll_done(&self, context: &Context<'_>) -> Poll<()> {
+        match &mut *self.state() {
+            State::Pending { waker, .. } => {
+                remember(waker, context);
+                Poll::Pending
+            }
+            State::Settled(_) | State::Taken { .. } => Poll::Ready(()),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        !matches!(*self.state(), State::Pending { .. })
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match &*self.state() {
+            State::Pending { .. } => false,
+            State::Settled(outcome) => is_cancelled(outcome),
+            State::Taken { cancelled } => *cancelled,
+        }
+    }
+
+    /// The outcome is there and is an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(&*self.state(), State::Settled(outcome) if matches!(**outcome, Outcome::Failed(_)))
+    }
+
+    /// Runs `callback` when the outcome is there; gives it back with the outcome if that is now, and drops it
+    /// if the outcome is gone.
+    pub(crate) fn add_callback(&self, callback: Callback) -> Option<(Callback, Arc<Outcome>)> {
+        match &mut *self.state() {
+            State::Pending { callbacks, .. } => {
+                callbacks.push(callback);
+                None
+            }
+            State::Settled(outcome) => Some((callback, Arc::clone(outcome))),
+            State::Taken { .. } => None,
+        }
+    }
+}
+
+fn remember(slot: &mut Option<Waker>, context: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *slot = Some(context.waker().clone()),
+    }
+}
+
+fn is_cancelled(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(error) if error.is_cancelled())
+}
+
+impl Told {
+    /// Wakes and calls back. Wakers and callbacks are the user's code: a panic in one is its own affair.
+    pub(crate) fn tell(self) {
+        if let Some(waker) = self.waker {
+            let _ = crate::task::guarded(|| waker.wake());
+        }
+        if let Some(outcome) = self.outcome {
+            for callback in self.callbacks {
+                let _ = crate::task::guarded(|| callback(&outcome));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("task", &self.task).field("done", &self.is_done()).finish()
+    }
+}

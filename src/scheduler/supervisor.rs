@@ -1,0 +1,286 @@
+//! The pool's one thread: launches, deaths, timers, and what workers say.
+//!
+//! A death is the process descriptor becoming readable, not the end of the stream: a child of the worker may
+//! hold the other end of the socket for ever. Then, in this order: no more receiving, read what had arrived,
+//! reap, tell the machine.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{ExitCause, HandshakeError, StartError};
+use crate::launch::{self, Launched, Process};
+use crate::sys::{process, socket};
+use crate::task::Registry;
+use crate::transport::{Inbound, Piece, Received};
+use crate::wire::frame::{Frame, Header, Kind};
+use crate::worker;
+
+use super::engine::{Command, Engine, Reply, refused_start};
+use super::lane::Link;
+use super::machine::{End, Event, Fate, LaneNo};
+use super::poller::{Ready, Token, What};
+
+/// A worker that has closed its channel gets this long to end before it is killed.
+const DEAF: Duration = Duration::from_millis(50);
+
+/// Frames that are read from one worker before the others have their turn.
+const TURN: usize = 256;
+
+thread_local! {
+    static ON_SUPERVISOR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether this is the thread that completes tasks: waiting for one here would never end.
+pub(crate) fn is_current_thread() -> bool {
+    ON_SUPERVISOR.get()
+}
+
+/// Starts the thread. It ends by itself with the pool.
+pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
+    let run = move || {
+        ON_SUPERVISOR.set(true);
+        // The program's signal handlers run on its own threads.
+        process::block_signals();
+        Supervisor { stations: (0..engine.max_workers).map(|_| Station::default()).collect(), engine }.run();
+    };
+    thread::Builder::new().name("procpool".to_owned()).spawn(run).map(drop)
+}
+
+struct Supervisor {
+    engine: Arc<Engine>,
+    stations: Vec<Station>,
+}
+
+/// What the supervisor knows of a lane.
+#[derive(Default)]
+struct Station {
+    life: u32,
+    worker: Option<Attended>,
+}
+
+/// A worker that has not been reaped.
+struct Attended {
+    process: Process,
+    link: Arc<Link>,
+    inbound: Inbound,
+    /// It may reply to tasks; before that, only to its start.
+    ready: bool,
+    /// Nothing more is read from it.
+    mute: bool,
+    /// It has closed its channel, and is killed at this time if it still lives.
+    deaf: Option<Instant>,
+    /// Why it never became a worker, when that is known before its death.
+    unborn: Option<StartError>,
+}
+
+impl Supervisor {
+    fn run(mut self) {
+        loop {
+            let (commands, wake, terminated) = self.engine.orders();
+            let idle = commands.is_empty();
+            for command in commands {
+                match command {
+                    Command::Launch(lane) => self.launch(lane),
+                    Command::Kill(lane) => self.kill(lane),
+                }
+            }
+            if terminated && self.stations.iter().all(|station| station.worker.is_none()) {
+                return;
+            }
+            let now = Instant::now();
+            if wake.is_some_and(|wake| wake <= now) {
+                self.engine.tell([Event::Tick]);
+                continue;
+            }
+            self.kill_the_deaf(now);
+            if !idle {
+                continue;
+            }
+            let deaf = self.stations.iter().filter_map(|station| station.worker.as_ref()?.deaf).min();
+            let until = [wake, deaf].into_iter().flatten().min();
+            // An error here would be of our own making; the next turn tries again.
+            for Ready { token, writable, readable } in self.engine.poller.wait(until).unwrap_or_default() {
+                self.attend(token, writable, readable);
+            }
+        }
+    }
+
+    fn attend(&mut self, token: Token, writable: bool, readable: bool) {
+        if token.what == What::Called || self.stations[token.lane.0].life != token.life {
+            return;
+        }
+        if token.what == What::Ended {
+            return self.ended(token.lane);
+        }
+        if let Some(worker) = &self.stations[token.lane.0].worker
+            && writable
+        {
+            worker.link.flush(&self.engine.poller);
+        }
+        if readable {
+            self.listen(token.lane, TURN);
+        }
+    }
+
+    fn launch(&mut self, lane: LaneNo) {
+        let known: Vec<u32> =
+            self.stations.iter().filter_map(|station| Some(station.worker.as_ref()?.process.pid)).collect();
+        let launched = launch::launch(&self.engine.worker, lane.0, &known).and_then(|launched| {
+            self.stations[lane.0].life += 1;
+            self.welcome(lane, launched)
+        });
+        if let Err(error) = launched {
+            self.engine.tell([Event::Down { lane, end: End::Unborn(error), phases: Vec::new() }]);
+        }
+    }
+
+    fn welcome(&mut self, lane: LaneNo, launched: Launched) -> Result<(), StartError> {
+        let Launched { process, socket, board } = launched;
+        let station = &mut self.stations[lane.0];
+        let token = |what| Token { what, lane, life: station.life };
+        let link = Arc::new(Link::new(process.pid, socket, board, token(What::Socket)));
+        let poller = &self.engine.poller;
+        let watched = poller
+            .add(process.pidfd.as_fd(), token(What::Ended))
+            .and_then(|()| poller.add(link.socket(), token(What::Socket)));
+        if let Err(error) = watched {
+            process.kill();
+            // It dies of that, and soon.
+            let _ = process::wait_for_end(process.pidfd.as_fd());
+            process.reap();
+            return Err(StartError::spawn("watch a worker process", error));
+        }
+        if let Some(initializer) = &self.engine.initializer {
+            let header = Header { task: initializer.task.0, ..Header::new(Kind::Init) };
+            link.push(Piece { header, body: Arc::clone(&initializer.body) });
+            link.flush(poller);
+        }
+        station.worker = Some(Attended {
+            process,
+            link: Arc::clone(&link),
+            inbound: Inbound::new(self.engine.worker.limit),
+            ready: false,
+            mute: false,
+            deaf: None,
+            unborn: None,
+        });
+        self.engine.attach(lane, link);
+        Ok(())
+    }
+
+    fn kill(&mut self, lane: LaneNo) {
+        if let Some(worker) = &self.stations[lane.0].worker {
+            worker.process.kill();
+        }
+    }
+
+    fn kill_the_deaf(&mut self, now: Instant) {
+        for (index, station) in self.stations.iter_mut().enumerate() {
+            if let Some(worker) = &mut station.worker
+                && worker.deaf.is_some_and(|at| at <= now)
+            {
+                worker.deaf = None;
+                let message = "it closed its channel and went on running".to_owned();
+                self.engine.tell([Event::Violated { lane: LaneNo(index), message }]);
+                worker.process.kill();
+            }
+        }
+    }
+
+    /// Reads what a worker has sent, at most so many frames.
+    fn listen(&mut self, lane: LaneNo, most: usize) {
+        let Some(worker) = &mut self.stations[lane.0].worker else { return };
+        let mut events = Vec::new();
+        for _ in 0..most {
+            if worker.mute {
+                break;
+            }
+            match worker.inbound.next(worker.link.socket(), false) {
+                Ok(Received::Frame(frame)) => events.extend(heard(&self.engine, lane, worker, frame)),
+                Ok(Received::Nothing) => break,
+                Ok(Received::Malformed(malformed)) => {
+                    worker.mute = true;
+                    events.push(Event::Violated { lane, message: malformed.to_string() });
+                }
+                // An error of a socket of ours is its end as well.
+                Ok(Received::End) | Err(_) => {
+                    worker.mute = true;
+                    worker.deaf = Some(Instant::now() + DEAF);
+                }
+            }
+        }
+        if worker.mute {
+            self.engine.poller.remove(worker.link.socket());
+        }
+        if !events.is_empty() {
+            self.engine.tell(events);
+        }
+    }
+
+    /// The process of a lane has ended.
+    fn ended(&mut self, lane: LaneNo) {
+        if let Some(worker) = &self.stations[lane.0].worker {
+            socket::stop_receiving(worker.link.socket());
+        }
+        self.listen(lane, usize::MAX);
+        let Some(worker) = self.stations[lane.0].worker.take() else { return };
+        self.engine.poller.remove(worker.process.pidfd.as_fd());
+        let front = self.engine.front(lane);
+        let pid = worker.process.pid;
+        let exit = worker.process.reap();
+        let aborted = matches!(exit.cause, ExitCause::Signal { number: libc::SIGABRT, .. });
+        let said = front.filter(|_| aborted).and_then(|seq| worker.link.board.said(seq));
+        let last_words = said.map(|text| worker::panic::last_words(&text));
+        let end = match worker.unborn {
+            Some(error) => End::Unborn(error),
+            None => End::Exited(Fate { pid, cause: exit.cause, oom: exit.oom, last_words }),
+        };
+        self.engine.bury(lane, &worker.link, end);
+    }
+}
+
+/// What a frame means, given what its worker may say now.
+fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> Option<Event<Reply>> {
+    let Frame { header: Header { kind, seq, nanos, .. }, body } = frame;
+    let reply = Reply { kind, nanos, body };
+    match kind {
+        Kind::Ready if !worker.ready && seq != Registry::get().fingerprint() => {
+            worker.give_up(StartError::Handshake(HandshakeError::Version))
+        }
+        Kind::Ready if !worker.ready => {
+            let judged = engine.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&reply.body));
+            match judged {
+                Ok(()) => {
+                    worker.ready = true;
+                    Some(Event::Up { lane })
+                }
+                Err(message) => worker.give_up(StartError::Initializer { message }),
+            }
+        }
+        Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
+            worker.give_up(refused_start(&reply))
+        }
+        Kind::Done | Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if worker.ready => {
+            let ran_for = Duration::from_nanos(nanos);
+            Some(Event::Replied { lane, seq, reply, ran_for })
+        }
+        Kind::Skipped if worker.ready => Some(Event::Skipped { lane, seq }),
+        _ => {
+            worker.mute = true;
+            Some(Event::Violated { lane, message: format!("a frame {kind:?} out of turn") })
+        }
+    }
+}
+
+impl Attended {
+    /// Its start has failed. Its death tells the machine.
+    fn give_up(&mut self, error: StartError) -> Option<Event<Reply>> {
+        self.unborn = Some(error);
+        self.mute = true;
+        self.process.kill();
+        None
+    }
+}

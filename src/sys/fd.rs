@@ -1,0 +1,81 @@
+//! Descriptors: which ones a new process would inherit, and whether there is room for more.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use serde::{Deserialize, Serialize};
+
+/// Descriptors of this crate start here in a worker, out of the way of code that counts on low numbers.
+const HIGH: RawFd = 500;
+
+/// A descriptor that a new process inherits although nobody meant it to, recognised by what it refers to, so
+/// that the same number opened by somebody else is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inherited {
+    fd: RawFd,
+    device: u64,
+    inode: u64,
+}
+
+fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// The descriptors beyond the standard three that a program started now would inherit.
+pub(crate) fn inheritable() -> io::Result<Vec<Inherited>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if fd <= 2 {
+            continue;
+        }
+        // SAFETY: the borrow ends in this iteration, and both calls merely answer EBADF if another thread has
+        // closed the number meanwhile.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        if fcntl_getfd(borrowed).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+            && let Ok((device, inode)) = identity(borrowed)
+        {
+            found.push(Inherited { fd, device, inode });
+        }
+    }
+    Ok(found)
+}
+
+/// Closes what was inherited by accident. For the start of a worker, before any other code has run.
+pub(crate) fn close_inherited(list: &[Inherited]) {
+    for &Inherited { fd, device, inode } in list {
+        // SAFETY: see `inheritable`.
+        let same = identity(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok_and(|id| id == (device, inode));
+        if fd > 2 && same {
+            // SAFETY: the number came into this process by exec and still refers to the same file, so no
+            // Rust object of this process owns it: none has run yet.
+            drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+        }
+    }
+}
+
+/// Moves the socket that came as standard input to a high number that programs started by tasks do not
+/// inherit, and leaves `/dev/null` in its place.
+pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
+    let taken = to_high(rustix::stdio::stdin())?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(taken)
+}
+
+/// A duplicate with a high number; with any number where the limit is low.
+pub(crate) fn to_high(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(fcntl_dupfd_cloexec(fd, HIGH).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)
+}
+
+/// Fails unless so many more descriptors can be opened now.
+pub(crate) fn headroom(count: usize) -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    let spare: Result<Vec<_>, _> = (1..count).map(|_| fcntl_dupfd_cloexec(null.as_fd(), 3)).collect();
+    spare.map(drop).map_err(io::Error::from)
+}

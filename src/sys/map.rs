@@ -1,0 +1,110 @@
+//! Memory that two processes share, as words and bytes that either may change at any time.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// A mapping of a sealed memory file. It has no name, and the kernel frees it with its last user.
+#[derive(Debug)]
+pub(crate) struct SharedMap {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the memory is reached through atomics only, so any thread may use it; the mapping stays until `Drop`.
+unsafe impl Send for SharedMap {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for SharedMap {}
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+impl SharedMap {
+    /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
+    pub(crate) fn create(len: usize) -> io::Result<(SharedMap, OwnedFd)> {
+        let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64)?;
+        rustix::fs::fcntl_add_seals(&fd, SEALS)?;
+        Ok((SharedMap::map(fd.as_fd(), len)?, fd))
+    }
+
+    /// Maps a memory file made by the other side.
+    pub(crate) fn open(fd: BorrowedFd<'_>, len: usize) -> io::Result<SharedMap> {
+        let sealed = rustix::fs::fcntl_get_seals(fd)?.contains(SEALS);
+        let size = u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+        if !sealed || size < len as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed memory file of the right size"));
+        }
+        SharedMap::map(fd, len)
+    }
+
+    fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<SharedMap> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let base = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)?
+        };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(SharedMap { base, len })
+    }
+
+    /// The word at a byte offset that is a multiple of 8.
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.len, "a word inside of the mapping");
+        // SAFETY: in bounds and aligned (the base is a page), valid until `Drop`, which needs the only
+        // reference; the seals keep the file from shrinking under it; all access is atomic on both sides.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    fn byte(&self, offset: usize) -> &AtomicU8 {
+        assert!(offset < self.len, "a byte inside of the mapping");
+        // SAFETY: as in `word`; a byte is always aligned.
+        unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) }
+    }
+
+    /// Copies bytes out. The other side may be changing them.
+    pub(crate) fn read(&self, offset: usize, len: usize) -> Vec<u8> {
+        (offset..offset + len).map(|at| self.byte(at).load(Ordering::Relaxed)).collect()
+    }
+
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        for (at, &byte) in (offset..).zip(bytes) {
+            self.byte(at).store(byte, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for SharedMap {
+    fn drop(&mut self) {
+        // SAFETY: the range is our own mapping, and no reference into it outlives `self`.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn two_mappings_of_one_file_share_their_words_and_bytes() {
+        let (one, fd) = SharedMap::create(4096).unwrap();
+        let two = SharedMap::open(fd.as_fd(), 4096).unwrap();
+        one.word(8).store(77, Ordering::Release);
+        one.write(100, b"words");
+        assert_eq!(two.word(8).load(Ordering::Acquire), 77);
+        assert_eq!(two.read(100, 5), b"words");
+    }
+
+    #[test]
+    fn a_file_that_could_shrink_or_is_too_small_is_not_mapped() {
+        let fd = rustix::fs::memfd_create(c"test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&fd, 4096).unwrap();
+        assert!(SharedMap::open(fd.as_fd(), 4096).is_err(), "not sealed");
+        let (_map, fd) = SharedMap::create(4096).unwrap();
+        assert!(SharedMap::open(fd.as_fd(), 8192).is_err(), "too small");
+        assert!(rustix::fs::ftruncate(&fd, 0).is_err(), "sealed against shrinking");
+    }
+}

@@ -1,0 +1,14 @@
+//! The operating system: descriptors, sockets, shared memory, processes, the start of the program. Linux.
+//!
+//! All unsafe code of the crate is here, except for the link section of the task table.
+#![allow(unsafe_code)]
+
+pub(crate) mod clock;
+pub(crate) mod cpus;
+pub(crate) mod fd;
+pub(crate) mod map;
+pub(crate) mod oom;
+pub(crate) mod process;
+pub(crate) mod socket;
+pub(crate) mod stack;
+pub(crate) mod start;

@@ -1,0 +1,110 @@
+//! Processes: death, signals, and what a worker sets up for itself.
+
+use std::fs;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+
+/// A descriptor that becomes readable when the process ends.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty())?)
+}
+
+/// A descriptor for this process, to be inherited by those that must not outlive it.
+pub(crate) fn own_pidfd() -> io::Result<OwnedFd> {
+    pidfd(std::process::id())
+}
+
+fn to_pid(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+pub(crate) fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+/// Kills a process group with its leader. Only for a leader that has not been reaped: until then its number
+/// cannot belong to anybody else.
+pub(crate) fn kill_group(leader: u32) {
+    if let Ok(pid) = to_pid(leader) {
+        // A group that has no member left needs no killing.
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Kills the process behind a descriptor, and nobody else.
+pub(crate) fn kill(pidfd: BorrowedFd<'_>) {
+    let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+}
+
+/// Kills this process with everything in its group.
+pub(crate) fn kill_own_group() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() == own {
+        let _ = rustix::process::kill_current_process_group(Signal::KILL);
+    }
+    loop {
+        let _ = rustix::process::kill_process(own, Signal::KILL);
+    }
+}
+
+/// Waits until the process behind a descriptor has ended.
+pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().is_empty() => {}
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Whether this program runs with more rights than whoever started it.
+pub(crate) fn is_secure() -> bool {
+    // SAFETY: reads a value that the kernel left for the process.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Keeps the calling thread out of the way of the program's signal handlers.
+pub(crate) fn block_signals() {
+    // SAFETY: an all-zero signal set is a valid value to be filled, and the mask concerns this thread only.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+/// What a worker sets for itself: SIGPIPE as Rust's `main` would find it, no core files, a name for `ps`, and
+/// that it dies before its parent when memory runs out.
+pub(crate) fn settle_in(index: usize) {
+    // SAFETY: ignoring SIGPIPE installs no handler, and is what the Rust runtime does before `main`.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let none = Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    if let Ok(name) = std::ffi::CString::new(format!("procpool:{index}")) {
+        let _ = rustix::thread::set_name(&name);
+    }
+    // Not there without /proc, and refused where the value would be lowered; both are fine.
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+}
+
+/// Kills and reaps the children of the calling thread that are not `known`. For children that came into being
+/// although starting them failed.
+pub(crate) fn reap_strays(known: &[u32]) {
+    let Ok(children) = fs::read_to_string("/proc/thread-self/children") else { return };
+    for pid in children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
+        if known.contains(&pid) {
+            continue;
+        }
+        if let Ok(pid) = to_pid(pid) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        }
+    }
+}

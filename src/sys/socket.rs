@@ -1,0 +1,102 @@
+//! The socket between the parent and one worker: an unnamed pair, made before the worker.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair, sockopt,
+};
+
+/// A connected pair: the parent's end and the worker's.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The process that made the pair this descriptor is an end of; an error if it is no such thing.
+pub(crate) fn maker(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    if sockopt::socket_domain(fd)? != AddressFamily::UNIX || sockopt::socket_type(fd)? != SocketType::STREAM {
+        return Err(Errno::PROTOTYPE.into());
+    }
+    Ok(sockopt::socket_peercred(fd)?.pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+/// Sends all of `bytes` with two descriptors, into an empty socket.
+pub(crate) fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], attached: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fits = ancillary.push(SendAncillaryMessage::ScmRights(&attached));
+    debug_assert!(fits, "the space was made for two descriptors");
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let sent = retry(|| sendmsg(fd, &[IoSlice::new(bytes)], &mut ancillary, flags))?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Reads what is there without taking it and without waiting.
+pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(fd, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(read, _)| read)?)
+}
+
+/// Takes bytes that [`peek`] saw, with the two descriptors that came with them.
+pub(crate) fn receive_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, [OwnedFd; 2])> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+    let mut attached = Vec::new();
+    for entry in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = entry {
+            attached.extend(fds);
+        }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::from(Errno::MFILE));
+    }
+    match attached.try_into() {
+        Ok(attached) => Ok((message.bytes, attached)),
+        Err(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Sends some of the pieces; `WouldBlock` if none can be sent now.
+pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::DONTWAIT, !wait);
+    Ok(retry(|| sendmsg(fd, pieces, &mut SendAncillaryBuffer::default(), flags))?)
+}
+
+/// Appends what has arrived to the spare capacity of `buffer`; 0 is the end of the stream.
+///
+/// A peer that dies with unread bytes makes the kernel say ECONNRESET once before the end: the bytes it had
+/// sent come first, so that is passed over.
+pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize, wait: bool) -> io::Result<usize> {
+    let mut flags = RecvFlags::empty();
+    flags.set(RecvFlags::DONTWAIT, !wait);
+    let spare = buffer.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let read = retry(|| match rustix::net::recv(fd, &mut spare[..most], flags) {
+        Ok(((read, _), _)) => Ok(read.len()),
+        Err(Errno::CONNRESET) => Err(Errno::INTR),
+        Err(errno) => Err(errno),
+    })?;
+    // SAFETY: the kernel has just initialised `read` bytes at the start of the spare capacity.
+    unsafe { buffer.set_len(buffer.len() + read) };
+    Ok(read)
+}
+
+/// Makes our end readable to its end at once: what has arrived can still be read, nothing more comes.
+pub(crate) fn stop_receiving(fd: impl AsFd) {
+    // Fails only when the peer is gone already, which ends the stream just as well.
+    let _ = shutdown(fd, Shutdown::Read);
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

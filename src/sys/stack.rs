@@ -1,0 +1,72 @@
+//! Stack overflow in a worker: Rust installs its handler between the start of the program and `main`, so a
+//! worker that never reaches `main` installs this one, which ends in the same SIGABRT.
+
+use std::sync::OnceLock;
+
+/// The addresses below the stack of the thread that runs tasks.
+static GUARD: OnceLock<std::ops::Range<usize>> = OnceLock::new();
+static ON_OVERFLOW: OnceLock<fn()> = OnceLock::new();
+
+/// The kernel keeps other mappings this far away from the main thread's stack.
+const GAP: usize = 1 << 20;
+const ALT_STACK: usize = 64 << 10;
+
+/// Makes an overflow of the calling thread's stack call `on_overflow` and abort, unless somebody handles
+/// SIGSEGV already. `on_overflow` runs in a signal handler.
+pub(crate) fn watch(on_overflow: fn()) {
+    let Some(lowest) = lowest_address() else { return };
+    if GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096).is_err() || ON_OVERFLOW.set(on_overflow).is_err() {
+        return;
+    }
+    // The signal stack is used until the process ends.
+    let stack = Box::leak(vec![0_u8; ALT_STACK].into_boxed_slice());
+    let alternative = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: ALT_STACK };
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: all-zero is a valid `sigaction` to be filled; the handler only does what a handler may, and
+        // is not installed over somebody else's.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &raw mut action) != 0 || action.sa_sigaction != libc::SIG_DFL {
+                continue;
+            }
+            libc::sigaltstack(&raw const alternative, std::ptr::null_mut());
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            action.sa_sigaction = handler as extern "C" fn(_, _, _) as usize;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// The lowest address that the calling thread's stack can grow to.
+fn lowest_address() -> Option<usize> {
+    // SAFETY: all-zero is a valid attribute object to be filled by the first call and released by the last.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) != 0 {
+            return None;
+        }
+        let (mut address, mut size) = (std::ptr::null_mut(), 0);
+        let answer = libc::pthread_attr_getstack(&raw const attributes, &raw mut address, &raw mut size);
+        libc::pthread_attr_destroy(&raw mut attributes);
+        (answer == 0).then_some(address as usize)
+    }
+}
+
+extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO, and for these two signals it
+    // holds the address of the fault.
+    let address = unsafe { (*info).si_addr() } as usize;
+    if GUARD.get().is_some_and(|guard| guard.contains(&address)) {
+        const TEXT: &[u8] = b"\na task has overflowed its stack\n";
+        // SAFETY: `write` and `abort` may be called in a handler; the buffer is a constant.
+        unsafe { libc::write(2, TEXT.as_ptr().cast(), TEXT.len()) };
+        if let Some(on_overflow) = ON_OVERFLOW.get() {
+            on_overflow();
+        }
+        // SAFETY: as above.
+        unsafe { libc::abort() };
+    }
+    // SAFETY: `signal` may be called in a handler. The instruction that faulted does so again and ends the
+    // process with the true signal.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}

@@ -1,0 +1,127 @@
+//! One call of a task: bytes in, the user's function, bytes out, and nothing the user's code does gets past it.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Deserialize, Serialize};
+
+use super::Task;
+use crate::wire::codec::{self, EncodeError};
+
+/// The arguments of one call, on their way to the function. Passed to the code that `#[task]` writes.
+#[doc(hidden)]
+pub struct Call<'a> {
+    args: &'a [u8],
+    /// Where the encoded result goes.
+    output: &'a mut Vec<u8>,
+    /// The largest result that may be sent, in bytes.
+    limit: usize,
+    stages: &'a dyn Stages,
+}
+
+/// Is told how far a call has come.
+pub(crate) trait Stages {
+    /// The arguments are decoded, the body starts.
+    fn starting(&self);
+    /// The body has ended, by returning or by panicking.
+    fn ended(&self);
+}
+
+/// How a call ended. The result itself, if there is one, is in the output of the [`Call`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Reply {
+    Ok,
+    Panicked(Payload),
+    ArgsDecode(String),
+    ResultEncode(String),
+    ResultTooLarge(u64),
+}
+
+/// What a panic threw: its text, if it was text.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Payload(pub Option<String>);
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(
+        args: &'a [u8],
+        output: &'a mut Vec<u8>,
+        limit: usize,
+        stages: &'a dyn Stages,
+    ) -> Call<'a> {
+        Call { args, output, limit, stages }
+    }
+
+    /// [`Call::run`] of the task `T`, whose own bounds say that its result can be encoded. So a compiler that
+    /// finds it cannot be, says so once.
+    #[doc(hidden)]
+    pub fn run_as<T: Task, A: Deserialize<'a>>(self, body: impl FnOnce(A) -> T::Output) -> Reply {
+        self.run(body)
+    }
+
+    /// Decodes the arguments, calls `body`, encodes what it returns. Each of the three may panic.
+    #[doc(hidden)]
+    pub fn run<A, R>(self, body: impl FnOnce(A) -> R) -> Reply
+    where
+        A: Deserialize<'a>,
+        R: Serialize,
+    {
+        let args = match guarded(|| codec::decode::<A>(self.args)) {
+            Ok(Ok(args)) => args,
+            Ok(Err(message)) => return Reply::ArgsDecode(message),
+            Err(payload) => return Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
+        };
+        self.stages.starting();
+        let result = guarded(|| body(args));
+        self.stages.ended();
+        let result = match result {
+            Ok(result) => result,
+            Err(payload) => return Reply::Panicked(payload),
+        };
+        // Dropped inside the guard as well: the user's `Drop` is the user's code.
+        let encoded = guarded(move || match codec::encode(&result, self.output, self.limit) {
+            Err(EncodeError::TooLarge) => Err(Reply::ResultTooLarge(codec::size(&result))),
+            Err(EncodeError::Refused(message)) => Err(Reply::ResultEncode(message)),
+            Ok(()) => Ok(()),
+        });
+        match encoded {
+            Ok(Ok(())) => Reply::Ok,
+            Ok(Err(reply)) => reply,
+            Err(payload) => Reply::ResultEncode(payload.while_doing("encoding the result")),
+        }
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("args", &self.args.len()).finish_non_exhaustive()
+    }
+}
+
+impl Payload {
+    fn new(payload: Box<dyn Any + Send>) -> Payload {
+        let payload = match payload.downcast::<&'static str>() {
+            Ok(text) => return Payload(Some((*text).to_owned())),
+            Err(payload) => payload,
+        };
+        match payload.downcast::<String>() {
+            Ok(text) => Payload(Some(*text)),
+            Err(payload) => {
+                // A foreign payload may panic in its `Drop`, outside of any guard: leak it instead.
+                std::mem::forget(payload);
+                Payload(None)
+            }
+        }
+    }
+
+    pub(crate) fn while_doing(self, what: &str) -> String {
+        format!("panicked while {what}: {}", self.0.as_deref().unwrap_or("non-string payload"))
+    }
+}
+
+/// Runs user code and turns a panic into its payload.
+pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Payload> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(Payload::new)
+}

@@ -1,0 +1,53 @@
+//! What runs: the [`Task`] trait, one call of a task in a worker, and the table of all tasks.
+
+mod call;
+mod registry;
+
+pub use call::{Call, Reply};
+pub(crate) use call::{Payload, Stages, guarded};
+pub use registry::{Entry, Numbered, TASKS};
+pub(crate) use registry::{Registry, TaskNumber};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A function that worker processes can run, made by [`#[task]`](macro@crate::task).
+///
+/// `#[task] fn f` turns `f` into a unit value of the same name that implements this trait and derefs to the
+/// function pointer, so `pool.submit(f, 7)` sends it to a worker and `f(7)` still is an ordinary call. There
+/// is no other way to implement it that is part of the public surface.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{Task, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// fn name_of<T: Task>(_task: T) -> &'static str {
+///     T::NAME
+/// }
+///
+/// assert!(name_of(double).ends_with("double"));
+/// assert_eq!(double(21), 42);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "workers only know functions marked with `#[task]`",
+    note = "write `#[procpool::task]` over the function and pass its name, without parentheses"
+)]
+pub trait Task: Copy + Send + Sync + 'static {
+    /// The arguments as the caller passes them: `()` for none, the value itself for one, a tuple for several.
+    type Args<'a>: Serialize;
+
+    /// What the function returns.
+    type Output: Serialize + DeserializeOwned + 'static;
+
+    /// The name under which the task is registered: its module path, or what `name = "…"` says.
+    const NAME: &'static str;
+
+    #[doc(hidden)]
+    const ENTRY: &'static Entry;
+}

@@ -1,0 +1,179 @@
+//! The shared page of one worker: which of its tasks has come how far, and its last words.
+//!
+//! Each task has a slot, found by its sequence number. The parent writes `Sent` before it sends; then exactly
+//! one side moves the slot on by compare-and-swap: the worker to `Claimed` when it takes the task up, or the
+//! parent to `Revoked` when it wants it back. That is how a task never runs twice and is never lost, without a
+//! message, and how the parent knows at any time, death included, what has started.
+//!
+//! A hostile worker can write what it likes here. It can only lie about the tasks it was given.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::{io, str};
+
+use crate::sys::clock;
+use crate::sys::map::SharedMap;
+
+const SLOTS: u64 = 1024;
+const SLOT_BYTES: usize = 16;
+
+/// Last words: sequence number, length, text.
+const WORDS_AT: usize = 0;
+const TEXT_AT: usize = WORDS_AT + 16;
+const TEXT_MAX: usize = SLOTS_AT - TEXT_AT;
+const SLOTS_AT: usize = 16 << 10;
+
+/// The size of the page.
+const BOARD_BYTES: usize = SLOTS_AT + SLOTS as usize * SLOT_BYTES;
+
+/// How far a task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Progress {
+    /// On its way, or waiting at the worker.
+    Sent = 1,
+    /// The worker decodes its arguments.
+    Claimed = 2,
+    /// Its body runs.
+    Started = 3,
+    /// Its body has ended.
+    Finished = 4,
+    /// Taken back: it will not run.
+    Revoked = 5,
+}
+
+#[derive(Debug)]
+pub(crate) struct Board(SharedMap);
+
+fn state(seq: u64, progress: Progress) -> u64 {
+    seq << 3 | progress as u64
+}
+
+fn slot(seq: u64) -> usize {
+    SLOTS_AT + (seq % SLOTS) as usize * SLOT_BYTES
+}
+
+impl Board {
+    /// A new page, and the descriptor by which the worker finds it.
+    pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
+        let (map, fd) = SharedMap::create(BOARD_BYTES)?;
+        Ok((Board(map), fd))
+    }
+
+    pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Board> {
+        SharedMap::open(fd, BOARD_BYTES).map(Board)
+    }
+
+    /// The parent is about to send this task.
+    pub(crate) fn publish(&self, seq: u64) {
+        self.0.word(slot(seq) + 8).store(0, Relaxed);
+        self.0.word(slot(seq)).store(state(seq, Progress::Sent), Release);
+    }
+
+    /// The parent takes a task back. If that succeeds, it never runs.
+    pub(crate) fn revoke(&self, seq: u64) -> bool {
+        self.move_on(seq, Progress::Revoked)
+    }
+
+    /// The worker takes a task up. If that fails, the task was taken back.
+    pub(crate) fn claim(&self, seq: u64) -> bool {
+        self.note_time(seq);
+        self.move_on(seq, Progress::Claimed)
+    }
+
+    fn move_on(&self, seq: u64, to: Progress) -> bool {
+        let sent = state(seq, Progress::Sent);
+        self.0.word(slot(seq)).compare_exchange(sent, state(seq, to), AcqRel, Acquire).is_ok()
+    }
+
+    /// The body of a claimed task starts now.
+    pub(crate) fn start(&self, seq: u64) {
+        self.note_time(seq);
+        self.0.word(slot(seq)).store(state(seq, Progress::Started), Release);
+    }
+
+    /// The body of a task has ended.
+    pub(crate) fn finish(&self, seq: u64) {
+        self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
+    }
+
+    fn note_time(&self, seq: u64) {
+        self.0.word(slot(seq) + 8).store(clock::nanos(), Relaxed);
+    }
+
+    /// How far a task has come, and when it was taken up.
+    pub(crate) fn progress(&self, seq: u64) -> (Progress, u64) {
+        let progress = self.0.word(slot(seq)).load(Acquire);
+        let since = self.0.word(slot(seq) + 8).load(Relaxed);
+        let known = [Progress::Sent, Progress::Claimed, Progress::Started, Progress::Finished, Progress::Revoked];
+        match known.into_iter().find(|&known| state(seq, known) == progress) {
+            Some(progress) => (progress, since),
+            // Nobody writes that but a worker gone wrong, and a worker gone wrong may have done anything.
+            None => (Progress::Started, since),
+        }
+    }
+
+    /// Leaves a text that survives the worker. Safe to call in a signal handler.
+    pub(crate) fn say(&self, seq: u64, text: &str) {
+        let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
+        self.0.write(TEXT_AT, text);
+        self.0.word(WORDS_AT + 8).store(text.len() as u64, Relaxed);
+        self.0.word(WORDS_AT).store(seq, Release);
+    }
+
+    /// The text that the worker left during this task.
+    pub(crate) fn said(&self, seq: u64) -> Option<String> {
+        if self.0.word(WORDS_AT).load(Acquire) != seq {
+            return None;
+        }
+        let len = usize::try_from(self.0.word(WORDS_AT + 8).load(Relaxed)).ok()?.min(TEXT_MAX);
+        let bytes = self.0.read(TEXT_AT, len);
+        Some(match str::from_utf8(&bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_task_is_either_claimed_or_revoked_never_both() {
+        let (board, _fd) = Board::create().unwrap();
+        for seq in 1..=3000 {
+            board.publish(seq);
+            let (claimed, revoked) = std::thread::scope(|scope| {
+                let revoke = scope.spawn(|| board.revoke(seq));
+                (board.claim(seq), revoke.join().unwrap())
+            });
+            assert!(claimed != revoked, "task {seq}");
+        }
+    }
+
+    #[test]
+    fn progress_is_told_step_by_step() {
+        let (board, _fd) = Board::create().unwrap();
+        board.publish(7);
+        assert_eq!(board.progress(7), (Progress::Sent, 0));
+        assert!(board.claim(7));
+        assert_eq!(board.progress(7).0, Progress::Claimed);
+        board.start(7);
+        let (progress, since) = board.progress(7);
+        assert!(progress == Progress::Started && since > 0);
+        board.finish(7);
+        assert_eq!(board.progress(7).0, Progress::Finished);
+        assert!(!board.revoke(7));
+        assert_eq!(board.progress(7 + SLOTS).0, Progress::Started, "a slot that holds nonsense may have run");
+    }
+
+    #[test]
+    fn last_words_belong_to_one_task_and_are_cut_to_fit() {
+        let (board, _fd) = Board::create().unwrap();
+        assert_eq!(board.said(4), None);
+        board.say(4, &"x".repeat(100_000));
+        assert_eq!(board.said(4).unwrap().len(), TEXT_MAX);
+        assert_eq!(board.said(5), None);
+    }
+}

@@ -1,0 +1,279 @@
+//! Decoding within the bounds.
+//!
+//! A deserializer, the visitor it calls, the access that it hands to the visitor and the seed that the access is
+//! given take turns down the levels of a value. Each is wrapped, so that the next one is.
+
+use std::fmt;
+
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use super::{Bounds, Error, below};
+
+/// A deserializer that counts.
+pub(in crate::wire) struct Bounded<'b, D> {
+    inner: D,
+    depth: u32,
+    bounds: &'b Bounds,
+}
+
+impl<'b, D> Bounded<'b, D> {
+    /// At the outermost level of a value.
+    pub(in crate::wire) fn new(inner: D, bounds: &'b Bounds) -> Bounded<'b, D> {
+        Bounded { inner, depth: 0, bounds }
+    }
+}
+
+/// A visitor, an access or a seed at some level.
+struct Inside<'b, T> {
+    inner: T,
+    depth: u32,
+    /// Whether what a sequence yields are elements. The fields of a tuple are not.
+    elements: bool,
+    bounds: &'b Bounds,
+}
+
+impl<'b, T> Inside<'b, T> {
+    /// Something else at the same level.
+    #[inline]
+    fn same<U>(&self, inner: U) -> Inside<'b, U> {
+        Inside { inner, depth: self.depth, elements: self.elements, bounds: self.bounds }
+    }
+}
+
+/// Values that contain no others.
+macro_rules! leaf {
+    ($($method:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            let bounds = self.bounds;
+            let visitor = Inside { inner: visitor, depth: self.depth, elements: true, bounds };
+            self.inner.$method(visitor).map_err(|error| bounds.recover(error))
+        }
+    )*};
+}
+
+/// Values that may contain others.
+macro_rules! container {
+    ($($method:ident ($($arg:ident: $type:ty),*) elements: $elements:literal)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
+            let bounds = self.bounds;
+            let visitor = Inside { inner: visitor, depth: below(self.depth)?, elements: $elements, bounds };
+            self.inner.$method($($arg,)* visitor).map_err(|error| bounds.recover(error))
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
+    type Error = Error<D::Error>;
+
+    leaf! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
+        deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_identifier
+    }
+
+    container! {
+        deserialize_any() elements: true
+        deserialize_ignored_any() elements: true
+        deserialize_option() elements: true
+        deserialize_newtype_struct(name: &'static str) elements: true
+        deserialize_seq() elements: true
+        deserialize_map() elements: true
+        deserialize_tuple(len: usize) elements: false
+        deserialize_tuple_struct(name: &'static str, len: usize) elements: false
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) elements: false
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) elements: false
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let bounds = self.bounds;
+        let visitor = Inside { inner: visitor, depth: self.depth, elements: true, bounds };
+        self.inner.deserialize_unit_struct(name, visitor).map_err(|error| bounds.recover(error))
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+/// What a visitor is told of values that contain no others.
+macro_rules! visit {
+    ($($method:ident ($($type:ty)?))*) => {$(
+        visit! { @one $method $($type)? }
+    )*};
+    (@one $method:ident $type:ty) => {
+        #[inline]
+        fn $method<E: serde::de::Error>(self, value: $type) -> Result<V::Value, E> {
+            let bounds = self.bounds;
+            self.inner.$method(value).map_err(|error: Error<E>| bounds.set_aside(error, |text| E::custom(text)))
+        }
+    };
+    (@one $method:ident) => {
+        #[inline]
+        fn $method<E: serde::de::Error>(self) -> Result<V::Value, E> {
+            let bounds = self.bounds;
+            self.inner.$method().map_err(|error: Error<E>| bounds.set_aside(error, |text| E::custom(text)))
+        }
+    };
+}
+
+/// What a visitor is handed to look further down.
+macro_rules! descend {
+    ($($method:ident $bound:ident $wrapper:ident)*) => {$(
+        #[inline]
+        fn $method<A: $bound<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+            let bounds = self.bounds;
+            let wrapped = descend!(@wrap $wrapper self inner);
+            self.inner.$method(wrapped).map_err(|error| bounds.set_aside(error, |text| A::Error::custom(text)))
+        }
+    )*};
+    (@wrap Bounded $self:ident $inner:ident) => {
+        Bounded { inner: $inner, depth: $self.depth, bounds: $self.bounds }
+    };
+    (@wrap Inside $self:ident $inner:ident) => { $self.same($inner) };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Inside<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    visit! {
+        visit_bool(bool) visit_i8(i8) visit_i16(i16) visit_i32(i32) visit_i64(i64) visit_i128(i128)
+        visit_u8(u8) visit_u16(u16) visit_u32(u32) visit_u64(u64) visit_u128(u128)
+        visit_f32(f32) visit_f64(f64) visit_char(char)
+        visit_str(&str) visit_borrowed_str(&'de str) visit_string(String)
+        visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
+        visit_none() visit_unit()
+    }
+
+    descend! {
+        visit_some Deserializer Bounded
+        visit_newtype_struct Deserializer Bounded
+        visit_seq SeqAccess Inside
+        visit_map MapAccess Inside
+        visit_enum EnumAccess Inside
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Inside<'_, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let bounds = self.bounds;
+        self.inner
+            .deserialize(Bounded { inner, depth: self.depth, bounds })
+            .map_err(|error| bounds.set_aside(error, |text| D::Error::custom(text)))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<'_, A> {
+    type Error = Error<A::Error>;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Self::Error> {
+        let seed = self.same(seed);
+        let element = self.inner.next_element_seed(seed);
+        if self.elements && matches!(element, Ok(Some(_))) {
+            self.bounds.count_element()?;
+        }
+        element.map_err(|error| self.bounds.recover(error))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint().map(|hint| hint.min(self.bounds.plausible()))
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<'_, A> {
+    type Error = Error<A::Error>;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Self::Error> {
+        let seed = self.same(seed);
+        let key = self.inner.next_key_seed(seed).map_err(|error| self.bounds.recover(error))?;
+        if key.is_some() {
+            self.bounds.count_element()?;
+        }
+        Ok(key)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Self::Error> {
+        let seed = self.same(seed);
+        self.inner.next_value_seed(seed).map_err(|error| self.bounds.recover(error))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint().map(|hint| hint.min(self.bounds.plausible()))
+    }
+}
+
+impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Inside<'b, A> {
+    type Error = Error<A::Error>;
+    type Variant = Inside<'b, A::Variant>;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), Self::Error> {
+        let Inside { inner, depth, elements, bounds } = self;
+        let seed = Inside { inner: seed, depth, elements, bounds };
+        let (value, variant) = inner.variant_seed(seed).map_err(|error| bounds.recover(error))?;
+        Ok((value, Inside { inner: variant, depth, elements, bounds }))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<'_, A> {
+    type Error = Error<A::Error>;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Self::Error> {
+        let bounds = self.bounds;
+        self.inner.unit_variant().map_err(|error| bounds.recover(error))
+    }
+
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Self::Error> {
+        let bounds = self.bounds;
+        let seed = self.same(seed);
+        self.inner.newtype_variant_seed(seed).map_err(|error| bounds.recover(error))
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Self::Error> {
+        let bounds = self.bounds;
+        let visitor = Inside { depth: below(self.depth)?, ..self.same(visitor) };
+        self.inner.tuple_variant(len, visitor).map_err(|error| bounds.recover(error))
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let bounds = self.bounds;
+        let visitor = Inside { depth: below(self.depth)?, ..self.same(visitor) };
+        self.inner.struct_variant(fields, visitor).map_err(|error| bounds.recover(error))
+    }
+}

@@ -1,0 +1,5 @@
+//! Values, payloads and frames as bytes. Nothing here performs I/O.
+
+mod bounded;
+pub(crate) mod codec;
+pub(crate) mod frame;

@@ -1,0 +1,8 @@
+//! The child's side: recognising a worker before `main`, and its life.
+
+mod boot;
+pub(crate) mod panic;
+mod serve;
+mod vigil;
+
+pub(crate) use boot::{depth, take_over_if_worker};

@@ -1,0 +1,91 @@
+//! What a panic said and where, for the caller; and last words for panics that nobody can catch.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::panic::{self, PanicHookInfo};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Panic;
+use crate::sys::stack;
+use crate::task::Payload;
+use crate::transport::Board;
+
+/// Bytes of a message or a backtrace that travel, at most.
+const TEXT_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// The last panic of this thread: place and backtrace.
+    static PLACE: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
+    /// Whether this thread runs tasks.
+    static SERVING: Cell<bool> = const { Cell::new(false) };
+}
+
+struct LastWords {
+    board: &'static Board,
+    seq: AtomicU64,
+}
+
+static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
+
+/// Prepares the thread that runs tasks: panics leave their place, and those that abort their last words.
+pub(crate) fn prepare(board: &'static Board) {
+    let _ = LAST_WORDS.set(LastWords { board, seq: AtomicU64::new(0) });
+    SERVING.set(true);
+    stack::watch(|| say("stack overflow"));
+    let next = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        note(info);
+        next(info);
+    }));
+}
+
+/// The task whose last words the next ones are.
+pub(crate) fn begin(seq: u64) {
+    PLACE.set(None);
+    if let Some(words) = LAST_WORDS.get() {
+        words.seq.store(seq, Ordering::Relaxed);
+    }
+}
+
+fn say(text: &str) {
+    if let Some(words) = LAST_WORDS.get() {
+        words.board.say(words.seq.load(Ordering::Relaxed), text);
+    }
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("non-string payload");
+    let location = info.location().map(|location| location.to_string()).unwrap_or_default();
+    // Whether this panic can be caught is not known here: a second one during unwinding aborts right after
+    // the hook, and so does every one in a program built with `panic = "abort"`.
+    say(&format!("{location}\n{message}"));
+    if SERVING.get() {
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        PLACE.with_borrow_mut(|place| *place = Some((location, backtrace)));
+    }
+}
+
+/// Puts together what a caught panic said.
+pub(crate) fn describe(payload: Payload) -> Panic {
+    let (location, backtrace) = match PLACE.take() {
+        Some((location, backtrace)) => (Some(location), backtrace),
+        None => (None, None),
+    };
+    Panic { message: payload.0.map(cut), location, backtrace: backtrace.map(cut) }
+}
+
+/// What [`say`] left, read by the parent.
+pub(crate) fn last_words(text: &str) -> Panic {
+    let (location, message) = text.split_once('\n').unwrap_or(("", text));
+    let location = (!location.is_empty()).then(|| location.to_owned());
+    Panic { message: Some(message.to_owned()), location, backtrace: None }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+    }
+    text
+}

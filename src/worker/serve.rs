@@ -1,0 +1,158 @@
+//! The whole life of a worker.
+
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use crate::sys::socket;
+use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
+use crate::transport::{Board, Inbound, Received};
+use crate::wire::codec;
+use crate::wire::frame::{Frame, Header, Kind};
+
+use super::panic;
+
+/// What a worker starts with.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) inbound: Inbound,
+    pub(crate) socket: OwnedFd,
+    pub(crate) board: Board,
+    /// The largest result, in bytes.
+    pub(crate) limit: usize,
+    /// An `Init` frame comes first.
+    pub(crate) initializer: bool,
+}
+
+/// Runs what comes until told to end, or until nobody listens any more.
+pub(crate) fn serve(serve: Serve) -> ! {
+    let Serve { mut inbound, socket, board, limit, mut initializer } = serve;
+    let board: &'static Board = Box::leak(Box::new(board));
+    panic::prepare(board);
+    let mut worker = Worker { socket, board, limit, output: Vec::new() };
+    if !initializer && worker.ready(&[]).is_err() {
+        end();
+    }
+    while let Ok(Received::Frame(frame)) = inbound.next(worker.socket.as_fd(), true) {
+        let replied = match frame.header.kind {
+            Kind::Init if initializer => {
+                initializer = false;
+                worker.initialise(&frame)
+            }
+            Kind::Run if !initializer => worker.run(&frame),
+            // `Retire`, or a parent that has lost its mind: either way this worker is done.
+            _ => break,
+        };
+        if replied.is_err() {
+            break;
+        }
+    }
+    end()
+}
+
+fn end() -> ! {
+    // Runs what the program registered for its exit, unlike the `_exit` of a crash.
+    std::process::exit(0)
+}
+
+struct Worker {
+    socket: OwnedFd,
+    board: &'static Board,
+    limit: usize,
+    output: Vec<u8>,
+}
+
+/// The steps of one call, told to the parent through the board.
+struct OnBoard {
+    board: &'static Board,
+    seq: u64,
+}
+
+impl Stages for OnBoard {
+    fn starting(&self) {
+        self.board.start(self.seq);
+    }
+
+    fn ended(&self) {
+        self.board.finish(self.seq);
+    }
+}
+
+impl Worker {
+    fn ready(&self, body: &[u8]) -> io::Result<()> {
+        let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
+        self.send(header, body)
+    }
+
+    fn run(&mut self, frame: &Frame) -> io::Result<()> {
+        let seq = frame.header.seq;
+        if !self.board.claim(seq) {
+            return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
+        }
+        let began = Instant::now();
+        let kind = self.call(frame, &OnBoard { board: self.board, seq });
+        let nanos = match kind {
+            Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
+            _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        };
+        // What the task printed is seen before its result is.
+        let _ = io::stdout().flush();
+        self.send(Header { seq, nanos, ..Header::new(kind) }, &self.output)?;
+        if self.output.capacity() > 1 << 20 {
+            self.output = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn initialise(&mut self, frame: &Frame) -> io::Result<()> {
+        struct Untold;
+        impl Stages for Untold {
+            fn starting(&self) {}
+            fn ended(&self) {}
+        }
+        match self.call(frame, &Untold) {
+            Kind::Done => self.ready(&self.output),
+            kind => self.send(Header::new(kind), &self.output),
+        }
+    }
+
+    /// Calls the function that a frame names and leaves the body of the reply in `output`.
+    fn call(&mut self, frame: &Frame, stages: &dyn Stages) -> Kind {
+        self.output.clear();
+        panic::begin(frame.header.seq);
+        let Some(entry) = Registry::get().entry(TaskNumber(frame.header.task)) else {
+            return self.say(Kind::ArgsRefused, &"the worker does not know this task");
+        };
+        match (entry.run)(Call::new(&frame.body, &mut self.output, self.limit, stages)) {
+            Reply::Ok => Kind::Done,
+            Reply::Panicked(payload) => self.say(Kind::Panicked, &panic::describe(payload)),
+            Reply::ArgsDecode(message) => self.say(Kind::ArgsRefused, &message),
+            Reply::ResultEncode(message) => self.say(Kind::ResultRefused, &message),
+            Reply::ResultTooLarge(size) => {
+                self.output.extend_from_slice(&size.to_le_bytes());
+                Kind::ResultTooLarge
+            }
+        }
+    }
+
+    fn say(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
+        self.output.clear();
+        // Text always encodes; the limit holds for results, and texts are cut where they are made.
+        let _ = codec::encode(value, &mut self.output, usize::MAX);
+        kind
+    }
+
+    fn send(&self, header: Header, body: &[u8]) -> io::Result<()> {
+        let header = Header { len: body.len() as u64, ..header }.to_bytes();
+        let mut rest: [&[u8]; 2] = [&header, body];
+        while rest.iter().any(|piece| !piece.is_empty()) {
+            let mut sent = socket::send(self.socket.as_fd(), &rest.map(IoSlice::new), true)?;
+            for piece in &mut rest {
+                let taken = sent.min(piece.len());
+                *piece = &piece[taken..];
+                sent -= taken;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! No orphans: a thread that waits for the parent's death and then ends the worker's whole process group.
+//!
+//! It holds a descriptor of the parent process itself, opened by the parent. Unlike the end of the socket it
+//! does not depend on who else holds a copy of it, unlike `PR_SET_PDEATHSIG` not on the thread that
+//! started the worker, and it tells even of a parent that died before the vigil began.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+
+use crate::sys::process;
+
+pub(crate) fn start(parent: OwnedFd) -> io::Result<()> {
+    let watch = move || {
+        process::block_signals();
+        // A descriptor that cannot be waited for was closed under us by a task: the end of the socket tells
+        // of the parent's death then.
+        if process::wait_for_end(parent.as_fd()).is_ok() {
+            process::kill_own_group();
+        }
+    };
+    thread::Builder::new().name("procpool-vigil".to_owned()).stack_size(64 << 10).spawn(watch)?;
+    Ok(())
+}

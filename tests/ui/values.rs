@@ -1,0 +1,31 @@
+//! Types that serde does not know: said at the type, once per missing trait.
+
+#![allow(unused_variables)]
+
+use procpool::task;
+
+struct Plain;
+
+#[derive(serde::Serialize)]
+struct OneWay;
+
+#[task]
+fn takes(value: Plain) {}
+
+#[task]
+fn takes_among_others(text: &str, value: &[Plain], n: u64) {}
+
+#[task]
+fn takes_one_way(value: &OneWay) {}
+
+#[task]
+fn gives() -> Plain {
+    Plain
+}
+
+#[task]
+async fn fails(n: u64) -> Result<u64, Plain> {
+    Ok(n)
+}
+
+fn main() {}
