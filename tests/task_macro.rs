@@ -15,6 +15,11 @@
     clippy::all
 )]
 
+#[path = "task_macro/attributes.rs"]
+mod attributes;
+#[path = "task_macro/shadows.rs"]
+mod shadows;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -314,118 +319,6 @@ fn an_entry_says_where_its_task_is_and_what_it_takes() {
     assert_eq!(entry.signature, "fn count(text: &str, n: u64) -> u64");
     assert!(entry.file.ends_with("task_macro.rs"));
     assert!(entry.line > 1);
-}
-
-mod attributes {
-    #![allow(clippy::unnecessary_cast)]
-
-    use super::{takes, task};
-
-    #[task]
-    #[cfg(any())]
-    fn configured_away(x: NoSuchType) {}
-
-    #[cfg(any())]
-    #[task]
-    fn configured_away(x: NoSuchType) {}
-
-    #[task]
-    #[cfg_attr(all(), cfg(any()), inline)]
-    fn configured_away(x: NoSuchType) {}
-
-    #[task]
-    #[cfg_attr(any(), cfg(any()), no_such_attribute)]
-    #[cfg_attr(all(), inline, allow(unused_variables), doc = "Here.")]
-    fn configured(#[allow(unused_mut)] mut x: u8) {}
-
-    #[task]
-    #[expect(dead_code)]
-    fn expected_to_be_unused() {}
-
-    #[task]
-    #[allow(dead_code)]
-    fn allowed_to_be_unused() {}
-
-    #[task]
-    #[expect(unused_variables)]
-    fn expected_to_be_sloppy(x: u8) {}
-
-    #[task]
-    #[must_use]
-    #[inline]
-    #[track_caller]
-    fn ordinary() -> u8 {
-        1
-    }
-
-    #[task]
-    #[deprecated = "there is a better one"]
-    fn old() -> u8 {
-        1
-    }
-
-    #[deprecated]
-    #[derive(serde::Serialize, serde::Deserialize)]
-    pub(crate) struct Old(u8);
-
-    #[task]
-    #[expect(deprecated)]
-    fn takes_old(thing: Old) -> Old {
-        thing
-    }
-
-    #[task]
-    fn new() -> u8 {
-        1
-    }
-
-    #[test]
-    fn attributes_have_their_effect_where_it_is() {
-        takes(configured, 1);
-        configured(1);
-        expected_to_be_sloppy(1);
-        assert_eq!(ordinary(), 1);
-        assert_eq!(new(), 1);
-        #[expect(deprecated)]
-        let value = old();
-        assert_eq!(value, 1);
-        #[expect(deprecated)]
-        let value = takes_old(Old(value)).0;
-        assert_eq!(value, 1);
-    }
-}
-
-/// Names that the expansion may not take from its surroundings.
-#[allow(dead_code, unused_macros)]
-mod shadows {
-    use super::task;
-
-    mod core {}
-    mod std {}
-    mod procpool {}
-    mod serde {}
-    struct Option;
-    struct Vec;
-    struct Box;
-    trait Clone {}
-    trait Deref {}
-    trait Future {}
-    macro_rules! concat {
-        () => {};
-    }
-    macro_rules! line {
-        () => {};
-    }
-
-    #[task(timeout = "1s")]
-    async fn shadowed(numbers: &[u64], argument_1: &str) -> u64 {
-        numbers[0] + argument_1.len() as u64
-    }
-
-    #[test]
-    fn shadowed_names_do_not_reach_the_expansion() {
-        assert_eq!(super::ready(shadowed(&[1], "x")), 2);
-    }
 }
 
 macro_rules! identities {

@@ -19,7 +19,7 @@ use crate::future::TaskFuture;
 use crate::map::Map;
 use crate::park;
 use crate::scheduler::engine::{Engine, Gate, Job};
-use crate::scheduler::machine::{Close, Event};
+use crate::scheduler::machine::Event;
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
 use crate::wire::codec::{self, EncodeError};
@@ -68,7 +68,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.engine.close(Close { cancel_pending: true, kill: true, by: None });
+        self.engine.abandon();
     }
 }
 

@@ -78,11 +78,14 @@ impl TaskOptions {
         let own_on_cancel = entry.kill_on_cancel.map(|kill| if kill { OnCancel::Kill } else { OnCancel::Finish });
         let defaults = self.defaults.as_deref();
         Effective {
-            timeout: self.timeout.or(own_timeout).or_else(|| defaults?.timeout),
+            timeout: self.timeout.or(own_timeout).or_else(|| defaults?.timeout).filter(|&limit| limit < FOREVER),
             on_cancel: self.on_cancel.or(own_on_cancel).or_else(|| defaults?.on_cancel).unwrap_or_default(),
         }
     }
 }
+
+/// A timeout that no process lives to see is none, and is kept away from the arithmetic of `Instant`.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The options of one task, all said.
 pub(crate) struct Effective {

@@ -277,6 +277,13 @@ impl Engine {
         self.finish(Later { closed: true, ..Later::default() });
     }
 
+    /// Nobody can submit any more. A pool that nobody has shut down ends now; one that was, as it was told.
+    pub(crate) fn abandon(&self) {
+        if !matches!(self.refusal(), Some(Refusal::PoolClosed)) {
+            self.close(Close { cancel_pending: true, kill: true, by: None });
+        }
+    }
+
     /// Ready when the pool has ended.
     pub(crate) fn poll_terminated(&self, context: &Context<'_>) -> Poll<()> {
         self.poll_core(context, |core| core.machine.is_terminated().then_some(()))

@@ -136,7 +136,7 @@ isolated! {
     fn a_child_left_over_is_found_alive_and_as_a_zombie() {
         let baseline = Census::take();
         let mut child = sleeper();
-        assert_left_over(&baseline, &["(sleep), state S", "sleep 600"]);
+        assert_left_over(&baseline, &["(sleep), state ", "sleep 600"]);
         child.kill().expect("a child to kill");
         eventually("the child is a zombie", LIMIT, || procfs::state(child.id()) == Some('Z'));
         assert_left_over(&baseline, &["a zombie: nobody waited for it"]);
@@ -169,7 +169,7 @@ isolated! {
         fs::write(&file, "").expect("a name in shared memory");
         let seen = baseline.leftovers();
         fs::remove_file(&file).expect("the name exists");
-        assert_eq!(seen, [format!("name {file}")]);
+        assert!(seen.contains(&format!("name {file}")), "{seen:?}");
     }
 
     fn a_second_helper_thread_is_found() {

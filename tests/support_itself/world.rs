@@ -45,7 +45,8 @@ isolated! {
         let named = thread::Builder::new().name("x) Z".to_owned()).spawn(move || receiver.recv()).expect("a thread");
         let process = procfs::process(std::process::id()).expect("this process");
         assert_eq!(process.parent, std::os::unix::process::parent_id());
-        assert!("RS".contains(process.state), "{process:?}");
+        assert_eq!(process.comm, "a) (b) S 1");
+        assert!("RSD".contains(process.state), "{process:?}");
         eventually("the thread has its name", LIMIT, || {
             procfs::threads(std::process::id()).iter().any(|(_, name)| name == "x) Z")
         });
