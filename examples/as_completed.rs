@@ -15,11 +15,11 @@ fn smallest_factor(n: u64) -> u64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = ProcessPoolExecutor::new()?;
     let numbers = [
-        1_125_897_758_834_689, // A prime below 2^50 and one above 2: 2^25 divisions and not one less.
-        4_294_967_297,         // Fermat thought it was prime; Euler found 641.
+        1_125_897_289_598_449,
+        67_280_421_310_721,
+        4_294_967_297, // Fermat took it for a prime; Euler found 641.
         600_851_475_143,
         2_147_483_647,
-        67_280_421_310_721,
     ];
 
     let start = Instant::now();

@@ -47,9 +47,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The input has no end: what is not asked for is never taken from it.
     let rows = stream::iter(0..).inspect(|_| taken.set(taken.get() + 1));
 
-    let times = pool.map_stream(escape_times, rows).buffersize(BUFFER).chunksize(1);
+    let times = pool.map_stream(escape_times, rows).buffersize(BUFFER);
     let times = times.map(|row| row.expect("the first stage neither panics nor dies"));
-    let mut picture = pool.map_stream(shade, times).buffersize(BUFFER).chunksize(1);
+    let mut picture = pool.map_stream(shade, times).buffersize(BUFFER);
 
     let mut most = 0;
     block_on(async {

@@ -32,7 +32,7 @@ fn files_below(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut arguments = env::args().skip(1);
-    let text = arguments.next().unwrap_or_else(|| "#[task".to_owned());
+    let text = arguments.next().unwrap_or_else(|| "#[task]".to_owned());
     let dir = arguments.next().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/examples").to_owned());
 
     let mut files = Vec::new();

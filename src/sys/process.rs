@@ -80,11 +80,14 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// What a worker sets for itself: SIGPIPE as Rust's `main` would find it, no core files, a name for `ps`, and
-/// that it dies before its parent when memory runs out.
+/// What a worker sets for itself: SIGPIPE as Rust's `main` would find it, no core files, a name for `ps`, that
+/// it dies before its parent when memory runs out, and that it wakes up when its parent dies.
 pub(crate) fn settle_in(index: usize) {
     // SAFETY: ignoring SIGPIPE installs no handler, and is what the Rust runtime does before `main`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes
+    // when the thread that started the worker ends; that is the pool's own, and it outlives its workers.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
     let none = Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     if let Ok(name) = std::ffi::CString::new(format!("procpool:{index}")) {

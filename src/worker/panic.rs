@@ -58,8 +58,11 @@ fn note(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("non-string payload");
     let location = info.location().map(|location| location.to_string()).unwrap_or_default();
     // Whether this panic can be caught is not known here: a second one during unwinding aborts right after
-    // the hook, and so does every one in a program built with `panic = "abort"`.
-    say(&format!("{location}\n{message}"));
+    // the hook, and so does every one in a program built with `panic = "abort"`. Rust itself panics once more,
+    // from its own code, to say that the last one cannot unwind: that text is not the cause.
+    if !info.location().is_some_and(|location| location.file().ends_with("core/src/panicking.rs")) {
+        say(&format!("{location}\n{message}"));
+    }
     if SERVING.get() {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());

@@ -1,0 +1,75 @@
+//! A web server that leaves its computing to worker processes, so that it always answers, and on time.
+//!
+//! `cargo run --release --example tokio_server [-- PORT]`, then for example
+//! `curl 'http://127.0.0.1:3000/count_primes?below=1000000'`
+//!
+//! * Each request has a deadline, waiting in line included: `504 Gateway Timeout`, and its worker is killed.
+//! * A client that goes away cancels its request: its worker is killed.
+//! * More requests than may wait are refused: `503 Service Unavailable`.
+//! * `/status` answers whatever the workers do. Ctrl-C lets what was accepted finish.
+
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::{Router, routing::get};
+use procpool::{OnCancel, ProcessPoolExecutor, TaskError, TaskErrorKind, TaskOptions, task};
+use tokio::net::TcpListener;
+
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Requests that may run or wait in line.
+const MAX_PENDING: usize = 64;
+
+#[task]
+fn count_primes(below: u64) -> usize {
+    (2..below).filter(|n| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor))).count()
+}
+
+#[derive(serde::Deserialize)]
+struct Range {
+    below: u64,
+}
+
+/// Whoever loses interest drops the task's future, and the pool kills the worker: the timeout does so, and when
+/// the client goes away, axum does so with all of this.
+async fn answer(
+    State(pool): State<ProcessPoolExecutor>,
+    Query(Range { below }): Query<Range>,
+) -> Result<String, (StatusCode, String)> {
+    match tokio::time::timeout(DEADLINE, pool.submit(count_primes, below)).await {
+        Ok(count) => Ok(format!("{}\n", count.map_err(refusal)?)),
+        Err(_) => Err((StatusCode::GATEWAY_TIMEOUT, format!("no answer within {DEADLINE:?}\n"))),
+    }
+}
+
+fn refusal(error: TaskError) -> (StatusCode, String) {
+    let status = match error.kind() {
+        TaskErrorKind::Full { .. } | TaskErrorKind::PoolClosed => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (status, format!("{error}\n"))
+}
+
+async fn status(State(pool): State<ProcessPoolExecutor>) -> String {
+    format!("pending: {}\nworkers: {:?}\n", pool.pending(), pool.worker_pids())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port: u16 = std::env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;
+    let options = TaskOptions::new().on_cancel(OnCancel::Kill);
+    let pool = ProcessPoolExecutor::builder().max_pending(MAX_PENDING).task_options(options).build()?;
+
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let routes =
+        Router::new().route("/count_primes", get(answer)).route("/status", get(status)).with_state(pool.clone());
+    let interrupted = async {
+        tokio::signal::ctrl_c().await.expect("a signal handler can be installed");
+    };
+    axum::serve(listener, routes).with_graceful_shutdown(interrupted).await?;
+
+    let report = pool.shutdown(true).await;
+    println!("stopped; {} tasks were killed for their deadline or their client", report.killed);
+    Ok(())
+}

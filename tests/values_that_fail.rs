@@ -1,0 +1,200 @@
+//! A value that cannot be encoded or decoded fails its own task and nothing else (F11 to F14).
+
+mod support;
+
+use procpool::{CodecSide, Phase, ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, What, task};
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeSeq};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value that fails on its way, at one of four places: encode or decode, and there by an error, a panic, an
+/// abort or an exit.
+#[derive(Clone, Debug, PartialEq)]
+struct Tricky {
+    encode: Fault,
+    decode: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Fault {
+    None,
+    Error,
+    Late,
+    Panic,
+    Abort,
+    Exit,
+}
+
+const GOOD: Tricky = Tricky { encode: Fault::None, decode: Fault::None };
+
+fn encode_fault(encode: Fault) -> Tricky {
+    Tricky { encode, ..GOOD }
+}
+
+fn decode_fault(decode: Fault) -> Tricky {
+    Tricky { decode, ..GOOD }
+}
+
+impl Serialize for Tricky {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.encode {
+            Fault::None => self.decode.serialize(serializer),
+            Fault::Error => Err(S::Error::custom("refuses to be encoded")),
+            Fault::Late => {
+                let mut seq = serializer.serialize_seq(Some(1 << 20))?;
+                for byte in 0..(1 << 20) - 1 {
+                    seq.serialize_element(&(byte as u8))?;
+                }
+                Err(S::Error::custom("refuses to be encoded, late"))
+            }
+            Fault::Panic => panic!("an encoder that panics"),
+            Fault::Abort => std::process::abort(),
+            Fault::Exit => std::process::exit(9),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tricky {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tricky, D::Error> {
+        match Fault::deserialize(deserializer)? {
+            Fault::None => Ok(GOOD),
+            Fault::Error | Fault::Late => Err(D::Error::custom("refuses to be decoded")),
+            Fault::Panic => panic!("a decoder that panics"),
+            Fault::Abort => std::process::abort(),
+            Fault::Exit => std::process::exit(9),
+        }
+    }
+}
+
+#[task]
+fn take(_value: Tricky) {}
+
+/// Makes the value in the worker, so that it fails on its way back.
+#[task]
+fn give(encode: Fault, decode: Fault) -> Tricky {
+    Tricky { encode, decode }
+}
+
+#[task]
+fn own_pid() -> u32 {
+    std::process::id()
+}
+
+fn pool() -> ProcessPoolExecutor {
+    ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool")
+}
+
+#[track_caller]
+fn assert_codec(error: &TaskError, what: What, side: CodecSide, ran: Ran, text: &str) {
+    match error.kind() {
+        TaskErrorKind::Codec { what: w, side: s, message, .. } => {
+            assert_eq!((*w, *s, error.ran()), (what, side, ran), "{error}");
+            assert!(message.contains(text), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+support::isolated! {
+    timeout = 60;
+
+    fn arguments_that_do_not_encode_are_refused_at_once() {
+        let pool = pool();
+        for (fault, text) in [(Fault::Error, "refuses"), (Fault::Late, "late"), (Fault::Panic, "an encoder that panics")] {
+            let future = pool.submit(take, encode_fault(fault));
+            assert!(future.done(), "nothing was queued");
+            let error = future.result().expect_err("refused");
+            assert_codec(&error, What::Args, CodecSide::Encode, Ran::No, text);
+            let back = pool.try_submit(take, encode_fault(fault)).expect_err("refused");
+            assert_eq!(back.into_args(), encode_fault(fault), "the arguments come back");
+        }
+        assert_eq!(pool.pending(), 0);
+    }
+
+    fn a_hundred_bad_ones_do_not_hurt_a_hundred_good_ones() {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).max_pending(150).build().expect("a pool");
+        let bad: Vec<_> = (0..100).map(|_| pool.submit(take, encode_fault(Fault::Error))).collect();
+        let good: Vec<_> = (0..100).map(|_| pool.submit(take, GOOD)).collect();
+        assert!(bad.into_iter().all(|future| future.result().is_err()));
+        assert!(good.into_iter().all(|future| future.result().is_ok()));
+        pool.shutdown(true).wait();
+    }
+
+    fn arguments_that_do_not_decode_leave_the_worker_alive() {
+        let pool = pool();
+        let worker = pool.submit(own_pid, ()).result().expect("a value");
+        for (fault, text) in [(Fault::Error, "refuses to be decoded"), (Fault::Panic, "a decoder that panics")] {
+            let error = pool.submit(take, decode_fault(fault)).result().expect_err("it does not decode");
+            assert_codec(&error, What::Args, CodecSide::Decode, Ran::No, text);
+        }
+        assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), worker);
+    }
+
+    fn arguments_whose_decoding_kills_every_worker_are_given_up() {
+        for fault in [Fault::Abort, Fault::Exit] {
+            let pool = pool();
+            let error = pool.submit(take, decode_fault(fault)).result().expect_err("deadly");
+            let exit = error.exit().unwrap_or_else(|| panic!("{error}"));
+            assert_eq!((exit.phase(), error.ran()), (Phase::Sent, Ran::No), "{error}");
+            pool.submit(own_pid, ()).result().expect("the pool goes on");
+        }
+    }
+
+    fn results_that_do_not_encode_leave_the_worker_alive() {
+        let pool = pool();
+        let worker = pool.submit(own_pid, ()).result().expect("a value");
+        for (fault, text) in [(Fault::Error, "refuses"), (Fault::Late, "late"), (Fault::Panic, "an encoder that panics")] {
+            let error = pool.submit(give, (fault, Fault::None)).result().expect_err("it does not encode");
+            assert_codec(&error, What::Result, CodecSide::Encode, Ran::Yes, text);
+        }
+        assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), worker);
+        for fault in [Fault::Abort, Fault::Exit] {
+            let error = pool.submit(give, (fault, Fault::None)).result().expect_err("deadly");
+            let exit = error.exit().unwrap_or_else(|| panic!("{error}"));
+            assert_eq!((exit.phase(), error.ran()), (Phase::Replying, Ran::Yes), "the body had ended: {error}");
+        }
+        pool.submit(own_pid, ()).result().expect("the pool goes on");
+    }
+
+    fn results_that_do_not_decode_fail_only_their_own_future() {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+        let good: Vec<_> = (0..50).map(|_| pool.submit(give, (Fault::None, Fault::None))).collect();
+        for (fault, text) in [(Fault::Error, "refuses to be decoded"), (Fault::Panic, "a decoder that panics")] {
+            let error = pool.submit(give, (Fault::None, fault)).result().expect_err("it does not decode");
+            assert_codec(&error, What::Result, CodecSide::Decode, Ran::Yes, text);
+        }
+        for future in good {
+            assert_eq!(future.result().expect("a good one"), GOOD);
+        }
+    }
+
+    fn a_result_that_nests_without_end_is_an_error_and_not_a_stack_overflow() {
+        let pool = pool();
+        let error = std::thread::Builder::new()
+            .stack_size(256 << 10)
+            .spawn(move || pool.submit(nested, 1_000_000).result().expect_err("too deep"))
+            .expect("a thread")
+            .join()
+            .expect("no overflow");
+        assert!(matches!(error.kind(), TaskErrorKind::Codec { what: What::Result, .. }), "{error}");
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Nest(#[allow(dead_code, reason = "only its depth matters")] Option<Box<Nest>>);
+
+/// Writes a million levels without recursing: what a hostile worker could send.
+impl Serialize for Nest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_seq(Some(1_000_000))?;
+        for _ in 0..1_000_000 {
+            tuple.serialize_element(&true)?;
+        }
+        tuple.end()
+    }
+}
+
+#[task]
+fn nested(_levels: u32) -> Nest {
+    Nest(None)
+}
