@@ -27,7 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Instant::now();
         match limited.submit(steps_to_one, n).result() {
             Ok(steps) => println!("{n}: {steps} steps"),
-            Err(error) if error.is_timeout() => println!("{n}: given up after {:.1?}: {error}", start.elapsed()),
+            Err(error) if error.is_timeout() => {
+                println!("{n}: given up after {:.1?}: {error}", start.elapsed())
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -62,8 +62,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let routes =
-        Router::new().route("/count_primes", get(answer)).route("/status", get(status)).with_state(pool.clone());
+    let routes = Router::new()
+        .route("/count_primes", get(answer))
+        .route("/status", get(status))
+        .with_state(pool.clone());
     let interrupted = async {
         tokio::signal::ctrl_c().await.expect("a signal handler can be installed");
     };

@@ -260,7 +260,7 @@ where
 
     /// How many more items may be held.
     fn room(&self) -> usize {
-        let most = self.buffersize.unwrap_or_else(|| 4 * self.pool.max_workers() * self.chunks.size().max(1));
+        let most = self.buffersize.unwrap_or_else(|| (4 * self.pool.max_workers()).saturating_mul(self.chunks.size().max(1)));
         most.saturating_sub(self.window.len())
     }
 

@@ -33,7 +33,7 @@ impl Counts {
             return;
         };
         text.make_ascii_lowercase();
-        for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
+        for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1) {
             self.add_word(word, 1);
         }
         self.files += 1;

@@ -12,70 +12,45 @@ pub(crate) struct Batch {
     pub(crate) bytes: u64,
 }
 
-/// Enough work that the way to a worker and back does not matter, and not so much that the last one is waited
-/// for alone.
-const BATCH_BYTES: u64 = 1 << 20;
+/// Enough work that the way to a worker and back matters little, and not so much that the last is waited for.
+const BATCH_BYTES: u64 = 1 << 21;
 /// Opening a file costs about as much as counting so many bytes.
 const FILE_BYTES: u64 = 4096;
 
-/// What was found below a directory.
-#[derive(Default)]
-pub(crate) struct Files {
-    found: Vec<(u64, PathBuf)>,
-    /// Directories that cannot be listed, with the reason.
-    pub(crate) closed: Vec<String>,
+/// Adds the sizes and paths of all plain files below `dir`, and to `closed` the directories that cannot be
+/// listed. Links are not followed, so nothing is counted twice and nothing blocks.
+pub(crate) fn find(dir: &Path, files: &mut Vec<(u64, PathBuf)>, closed: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_file() {
+            files.push((entry.metadata()?.len(), path));
+        } else if kind.is_dir()
+            && let Err(error) = find(&path, files, closed)
+        {
+            closed.push(format!("{}: {error}", path.display()));
+        }
+    }
+    Ok(())
 }
 
-impl Files {
-    /// All plain files below `dir`. Links are not followed, so nothing is counted twice and nothing blocks.
-    pub(crate) fn below(dir: &Path) -> io::Result<Files> {
-        let mut files = Files::default();
-        files.add(dir)?;
-        Ok(files)
-    }
-
-    fn add(&mut self, dir: &Path) -> io::Result<()> {
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            if kind.is_file() {
-                self.found.push((entry.metadata()?.len(), path));
-            } else if kind.is_dir()
-                && let Err(error) = self.add(&path)
-            {
-                self.closed.push(format!("{}: {error}", path.display()));
-            }
+/// Batches of about equal size, large files first: what starts last should be short.
+pub(crate) fn batches(mut files: Vec<(u64, PathBuf)>) -> Vec<Batch> {
+    files.sort_by_cached_key(|(size, path)| (Reverse(*size), path.clone()));
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut room = 0;
+    for (size, path) in files {
+        let cost = size + FILE_BYTES;
+        if cost > room {
+            batches.push(Batch::default());
+            room = BATCH_BYTES;
         }
-        Ok(())
+        room = room.saturating_sub(cost);
+        let batch = batches.last_mut().expect("without a batch there is no room");
+        batch.paths.push(path.into());
+        batch.bytes += size;
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.found.len()
-    }
-
-    /// Reads everything once, so that no pass over the files is slower only for being the first.
-    pub(crate) fn warm_up(&self) {
-        self.found.iter().for_each(|(_, path)| drop(fs::read(path)));
-    }
-
-    /// Batches of about equal size, large files first: what starts last should be short.
-    pub(crate) fn into_batches(mut self) -> Vec<Batch> {
-        self.found.sort_by_key(|(size, path)| (Reverse(*size), path.clone()));
-        let mut batches: Vec<Batch> = Vec::new();
-        let mut room = 0;
-        for (size, path) in self.found {
-            let cost = size + FILE_BYTES;
-            if cost > room {
-                batches.push(Batch::default());
-                room = BATCH_BYTES;
-            }
-            room = room.saturating_sub(cost);
-            let batch = batches.last_mut().expect("there was no room, so a batch was made");
-            batch.paths.push(path.into());
-            batch.bytes += size;
-        }
-        batches
-    }
+    batches
 }
 
 /// Where cargo keeps the sources that it has fetched; where there are none, the current directory.
@@ -86,6 +61,6 @@ pub(crate) fn default_dir() -> PathBuf {
     if sources.is_dir() {
         return sources;
     }
-    println!("{} does not exist, so this counts the current directory", sources.display());
+    println!("{} does not exist: counting the current directory instead\n", sources.display());
     PathBuf::from(".")
 }

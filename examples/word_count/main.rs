@@ -9,21 +9,20 @@ mod counts;
 mod files;
 
 use std::collections::BTreeSet;
-use std::env;
 use std::error::Error;
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use std::{env, ffi::OsString, fs};
 
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
-use procpool::{ProcessPoolExecutor, Ran, TaskError, default_max_workers, task};
+use procpool::{ProcessPoolExecutor, TaskError, default_max_workers, task};
 
 use counts::Counts;
-use files::{Batch, Files};
+use files::Batch;
 
-/// The task. Counting changes nothing, so it may be done again whenever a result was lost.
+/// Counting changes nothing, so this may be done again whenever a result was lost.
 #[task]
 fn count(number: usize, paths: &[OsString], crash: bool) -> (usize, u32, Counts) {
     let mut counts = Counts::default();
@@ -44,6 +43,51 @@ fn segfault() {
     unsafe { nowhere.write_volatile(1) };
 }
 
+/// What happened in the pool beside counting.
+#[derive(Default)]
+struct Events {
+    lost: Vec<TaskError>,
+    /// The workers that gave results.
+    served: BTreeSet<u32>,
+    alive: Vec<u32>,
+}
+
+/// Maps over the batches; then over those again of which no counts came back because their worker had died.
+fn count_in_pool(
+    batches: &[Batch],
+    workers: usize,
+    crash: bool,
+    bar: &ProgressBar,
+) -> Fallible<(Counts, Events)> {
+    let pool = ProcessPoolExecutor::builder().max_workers(workers).build()?;
+    let (mut total, mut events) = (Counts::default(), Events::default());
+    let mut missing: BTreeSet<usize> = (0..batches.len()).collect();
+    for attempt in 0..3 {
+        let crashes = |number: usize| crash && attempt == 0 && number.is_multiple_of(100);
+        let calls = missing.iter().map(|&number| (number, &*batches[number].paths, crashes(number)));
+        let mut counted = BTreeSet::new();
+        for outcome in pool.map(count, calls).unordered() {
+            match outcome {
+                Ok((number, worker, counts)) => {
+                    total.merge(counts);
+                    counted.insert(number);
+                    events.served.insert(worker);
+                    bar.inc(batches[number].bytes);
+                }
+                Err(error) if error.is_worker_died() => events.lost.push(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        missing = &missing - &counted;
+        if missing.is_empty() {
+            events.alive = pool.worker_pids();
+            return Ok((total, events));
+        }
+    }
+    Err(format!("{} batches were lost three times; the first error: {}", missing.len(), events.lost[0])
+        .into())
+}
+
 fn count_here(batches: &[Batch], bar: &ProgressBar) -> Counts {
     let mut total = Counts::default();
     for batch in batches {
@@ -53,92 +97,115 @@ fn count_here(batches: &[Batch], bar: &ProgressBar) -> Counts {
     total
 }
 
-/// What happened in the pool beside counting.
-#[derive(Default)]
-struct Events {
-    lost: Vec<TaskError>,
-    /// The workers that gave results.
-    workers: BTreeSet<u32>,
-    /// The workers at the end.
-    alive: BTreeSet<u32>,
-}
-
-/// Maps over the batches; then over those again of which no counts came back because their worker had died.
-fn count_in_pool(arguments: &Arguments, batches: &[Batch], bar: &ProgressBar) -> Result<(Counts, Events), Box<dyn Error>> {
-    let pool = ProcessPoolExecutor::builder().max_workers(arguments.workers).build()?;
-    let (mut total, mut events) = (Counts::default(), Events::default());
-    let mut missing: BTreeSet<usize> = (0..batches.len()).collect();
-    for round in 0..ROUNDS {
-        let crash = |number: usize| arguments.crash && round == 0 && number.is_multiple_of(100);
-        let calls = missing.iter().map(|&number| (number, &*batches[number].paths, crash(number)));
-        let mut counted = BTreeSet::new();
-        for outcome in pool.map(count, calls).unordered() {
-            match outcome {
-                Ok((number, worker, counts)) => {
-                    total.merge(counts);
-                    events.workers.insert(worker);
-                    counted.insert(number);
-                    bar.inc(batches[number].bytes);
-                }
-                Err(error) if error.is_worker_died() => events.lost.push(error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        missing = &missing - &counted;
-        if missing.is_empty() {
-            events.alive = pool.worker_pids().into_iter().collect();
-            return Ok((total, events));
-        }
-    }
-    Err(format!("{} tasks were lost {ROUNDS} times: {}", missing.len(), events.lost[0]).into())
-}
-
-/// Runs `work` with a bar over all bytes, drawn if there is a terminal, and tells how long it took.
-fn timed<T>(what: String, batches: &[Batch], work: impl FnOnce(&ProgressBar) -> T) -> (T, Duration) {
-    let style = "{msg:>14} {wide_bar} {decimal_bytes_per_sec}  {eta} left";
-    let style = ProgressStyle::with_template(style).expect("the template is well-formed");
-    let bar = ProgressBar::new(batches.iter().map(|batch| batch.bytes).sum()).with_style(style).with_message(what);
+/// Runs `work` below a progress bar, which is drawn if there is a terminal.
+fn timed<T>(batches: &[Batch], work: impl FnOnce(&ProgressBar) -> T) -> (T, Duration) {
+    let style = ProgressStyle::with_template("{wide_bar} {decimal_bytes_per_sec}, {eta} left");
+    let bytes = batches.iter().map(|batch| batch.bytes).sum();
+    let bar = ProgressBar::new(bytes).with_style(style.expect("the template is well-formed"));
     let start = Instant::now();
     let value = work(&bar);
-    let elapsed = start.elapsed();
     bar.finish_and_clear();
-    (value, elapsed)
+    (value, start.elapsed())
 }
 
-fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments = Arguments::parse(env::args_os().skip(1))?;
-    let files = Files::below(&arguments.dir)?;
-    files.warm_up();
-    let closed = files.closed.clone();
-    let batches = files.into_batches();
+fn run() -> Fallible<ExitCode> {
+    let Arguments { dir, crash, workers } = Arguments::parse(env::args_os().skip(1))?;
+    let (mut files, mut closed) = (Vec::new(), Vec::new());
+    files::find(&dir, &mut files, &mut closed)
+        .map_err(|error| Usage(format!("{}: {error}", dir.display())))?;
+    if files.is_empty() {
+        return Err(Usage(format!("{}: there are no files here", dir.display())).into());
+    }
+    // Whichever pass comes first must not be the one that waits for the disk.
+    files.iter().for_each(|(_, path)| drop(fs::read(path)));
+    let batches = files::batches(files);
 
-    let here = "one process".to_owned();
-    let there = format!("{} workers", arguments.workers);
-    let (expected, alone) = timed(here, &batches, |bar| count_here(&batches, bar));
-    let (outcome, together) = timed(there, &batches, |bar| count_in_pool(&arguments, &batches, bar));
+    let (expected, alone) = timed(&batches, |bar| count_here(&batches, bar));
+    let (outcome, together) = timed(&batches, |bar| count_in_pool(&batches, workers, crash, bar));
     let (total, events) = outcome?;
 
     for (word, times) in total.top(20) {
         println!("{:>12}  {word}", HumanCount(times).to_string());
     }
-    let (files, bytes) = (HumanCount(total.files), DecimalBytes(total.bytes));
-    println!("\ncounted      {files} text files, {bytes}, below {}", arguments.dir.display());
-    let unreadable: Vec<_> = closed.iter().chain(&total.unreadable).collect();
-    println!("left out     {} binary, {} unreadable", HumanCount(total.binary), unreadable.len());
-    unreadable.iter().take(3).for_each(|reason| println!("             {reason}"));
-
-    let speed = |time: Duration| total.bytes as f64 / 1e6 / time.as_secs_f64();
+    let text = (HumanCount(total.files), DecimalBytes(total.bytes));
+    println!("\ncounted      {} text files, {}, below {}", text.0, text.1, dir.display());
+    println!("left out     {} binary, {} unreadable", total.binary, total.unreadable.len() + closed.len());
+    total.unreadable.iter().chain(&closed).take(3).for_each(|reason| println!("             {reason}"));
+    for (who, time) in [("one process".to_owned(), alone), (format!("{workers} workers"), together)] {
+        println!("{who:<12} {time:.2?}, {:.1} MB/s", total.bytes as f64 / 1e6 / time.as_secs_f64());
+    }
     let factor = alone.as_secs_f64() / together.as_secs_f64();
-    println!("one process  {alone:.2?}, {:.1} MB/s", speed(alone));
-    println!("{:<12} {together:.2?}, {:.1} MB/s: {factor:.2} times as fast", format!("{} workers", arguments.workers), speed(together));
-    println!("             (all files were read once before; the start of the workers is included)");
-    if arguments.crash {
-        events.report();
+    println!("speed-up     {factor:.2}: the same files, read once before; the start of the workers included");
+    events.report(batches.len());
+    let same = total == expected;
+    println!(
+        "totals       {}",
+        if same { "the same, word by word" } else { "NOT the same: did files change?" }
+    );
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Events {
+    fn report(&self, batches: usize) {
+        let Some(first) = self.lost.first() else { return };
+        let begun = self.lost.iter().filter(|error| error.ran() != procpool::Ran::No).count();
+        let dead: BTreeSet<u32> = self.lost.iter().filter_map(|error| Some(error.exit()?.pid())).collect();
+        println!(
+            "lost         {} of {batches} tasks, {begun} of them begun; the first: {first}",
+            self.lost.len()
+        );
+        println!("redone       all {}", self.lost.len());
+        let (served, alive) =
+            (self.served.union(&dead).count(), self.alive.iter().filter(|pid| !dead.contains(pid)).count());
+        println!(
+            "workers      {served} in all: {} died and were replaced, {alive} alive at the end",
+            dead.len()
+        );
     }
-    if total != expected {
-        println!("totals       NOT those of one process: did files change meanwhile?");
-        return Ok(ExitCode::FAILURE);
+}
+
+struct Arguments {
+    dir: PathBuf,
+    crash: bool,
+    workers: usize,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Usage> {
+        let (mut dir, mut crash, mut workers) = (None, false, default_max_workers());
+        while let Some(word) = words.next() {
+            match word.to_str() {
+                Some("--crash") => crash = true,
+                Some("--workers") => {
+                    let number = words.next().and_then(|word| word.to_str()?.parse::<NonZeroUsize>().ok());
+                    workers = number.ok_or(Usage("--workers takes a number above 0".to_owned()))?.get();
+                }
+                Some(flag) if flag.starts_with("--") => return Err(Usage(format!("there is no {flag}"))),
+                _ if dir.is_some() => return Err(Usage("one directory at a time".to_owned())),
+                _ => dir = Some(PathBuf::from(word)),
+            }
+        }
+        Ok(Arguments { dir: dir.unwrap_or_else(files::default_dir), crash, workers })
     }
-    println!("totals       the same from both, word by word");
-    Ok(ExitCode::SUCCESS)
+}
+
+type Fallible<T> = Result<T, Box<dyn Error>>;
+
+/// Something that whoever called this can put right.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\nusage: word_count [DIR] [--crash] [--workers N]", self.0)
+    }
+}
+
+impl Error for Usage {}
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("word_count: {error}");
+        ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    })
 }

@@ -12,7 +12,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use async_process::Child;
 
 use crate::error::{ExitCause, StartError};
-use crate::sys::{fd, oom, process, socket};
+use crate::sys::oom::OomCounts;
+use crate::sys::{fd, process, socket};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
@@ -52,7 +53,7 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     /// Readable when the process has ended.
     pub(crate) pidfd: OwnedFd,
-    oom_before: Option<oom::OomCount>,
+    oom_before: OomCounts,
 }
 
 /// Descriptors that a start needs, with some to spare: those of the libraries' own singletons as well, which
@@ -79,7 +80,7 @@ pub(crate) fn launch(worker: &Worker, index: usize, known: &[u32]) -> Result<Lau
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
 
-    let oom_before = oom::count(std::process::id());
+    let oom_before = OomCounts::of(std::process::id());
     let spawned = spawn(worker, &nonce, theirs).and_then(|child| {
         let pidfd = process::pidfd(child.id())?;
         Ok((child, pidfd))
@@ -157,14 +158,14 @@ impl Process {
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
     pub(crate) fn reap(mut self) -> Exit {
         process::kill_group(self.pid);
-        let oom_after = oom::count(self.pid);
+        let struck = self.oom_before.struck_since(self.pid);
         let cause = match self.child.try_status() {
             Ok(Some(status)) => cause(status),
             // Somebody else has waited for it.
             Ok(None) | Err(_) => ExitCause::Unknown,
         };
         let oom = match cause {
-            ExitCause::Signal { number: libc::SIGKILL, .. } => oom::struck(self.oom_before.as_ref(), oom_after.as_ref()),
+            ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
             _ => Some(false),
         };
         Exit { cause, oom }

@@ -440,8 +440,9 @@ impl<J: Clone, R> Machine<J, R> {
         let lane = &mut self.lanes[lane_no.0];
         let alive = matches!(lane.life, Life::Up | Life::Condemned { starting: false, .. });
         let no = match lane.sent.front() {
+            // Nothing that a worker says after a lie is believed.
+            _ if matches!(lane.life, Life::Condemned { reason: Reason::Protocol(_), .. } | Life::Leaked) => return,
             Some(&(front, no)) if front == seq && alive => no,
-            _ if matches!(lane.life, Life::Leaked) => return,
             _ => {
                 let message = format!("it replied to task {seq}, which it does not have");
                 return self.condemn(now, lane_no, Reason::Protocol(message), effects);

@@ -1,46 +1,68 @@
 //! Whether the kernel's out-of-memory killer was at work.
+//!
+//! Memory cgroups count the kills among their processes. Which group a process was in can still be read when it
+//! is dead but not reaped, though not from version 1 of cgroups; there, and for a kill without any cgroup, the
+//! count of the whole machine is what is left. That makes the answer a hint: another process may have been
+//! the victim.
 
 use std::fs;
 
-/// The number of OOM kills that the memory cgroup of a process has counted, where that can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OomCount {
-    group: String,
-    kills: u64,
+/// The counts at some moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OomCounts {
+    /// The file that counts for the group of the process, and its count.
+    group: Option<(String, u64)>,
+    /// The kills on this machine since it started.
+    machine: Option<u64>,
 }
 
-/// Reads the count for a process that has not been reaped.
-pub(crate) fn count(pid: u32) -> Option<OomCount> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    candidates(&groups).find_map(|(group, file)| {
-        let kills = kills(&fs::read_to_string(file).ok()?)?;
-        Some(OomCount { group, kills })
-    })
-}
+impl OomCounts {
+    /// The counts that concern a process which has not been reaped.
+    pub(crate) fn of(pid: u32) -> OomCounts {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let group = files(&groups).find_map(|file| {
+            let kills = count_in(&file)?;
+            Some((file, kills))
+        });
+        OomCounts { group, machine: count_in("/proc/vmstat") }
+    }
 
-/// Whether the killer struck between two counts. Two different groups: the process moved, and every kill in
-/// its last group counts.
-pub(crate) fn struck(before: Option<&OomCount>, after: Option<&OomCount>) -> Option<bool> {
-    let after = after?;
-    let before = before.filter(|before| before.group == after.group);
-    Some(after.kills > before.map_or(0, |before| before.kills))
+    /// Whether the killer struck since then; `self` is of the parent at the start of a worker, `pid` the dead
+    /// worker. `None` where nothing can be read.
+    pub(crate) fn struck_since(&self, pid: u32) -> Option<bool> {
+        let again = self.group.as_ref().and_then(|(file, _)| Some((file.clone(), count_in(file)?)));
+        self.differ(&[OomCounts::of(pid), OomCounts { group: again, machine: None }])
+    }
+
+    fn differ(&self, after: &[OomCounts]) -> Option<bool> {
+        let groups = after.iter().filter_map(|after| after.group.as_ref()).map(|(file, kills)| {
+            // In a group of its own the worker came later than its first count, so every kill there counts.
+            let before = self.group.as_ref().filter(|(before, _)| before == file).map_or(0, |&(_, kills)| kills);
+            *kills > before
+        });
+        let machine = after.iter().filter_map(|after| Some(after.machine? > self.machine?));
+        groups.chain(machine).reduce(|one, other| one || other)
+    }
 }
 
 /// The files that may hold the count, for the lines of `/proc/PID/cgroup`.
-fn candidates(groups: &str) -> impl Iterator<Item = (String, String)> + '_ {
+fn files(groups: &str) -> impl Iterator<Item = String> + '_ {
     groups.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let path = path.trim_end_matches(" (deleted)").trim_end_matches('/');
-        let file = match controllers {
-            "" => format!("/sys/fs/cgroup{path}/memory.events"),
+        match controllers {
+            "" => Some(format!("/sys/fs/cgroup{path}/memory.events")),
             _ if controllers.split(',').any(|controller| controller == "memory") => {
-                format!("/sys/fs/cgroup/memory{path}/memory.oom_control")
+                Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control"))
             }
-            _ => return None,
-        };
-        Some((path.to_owned(), file))
+            _ => None,
+        }
     })
+}
+
+fn count_in(file: &str) -> Option<u64> {
+    kills(&fs::read_to_string(file).ok()?)
 }
 
 fn kills(text: &str) -> Option<u64> {
@@ -53,19 +75,22 @@ mod test {
 
     #[test]
     fn the_count_is_found_in_both_versions_of_cgroups() {
-        let files: Vec<_> = candidates("4:memory:/a\n1:cpu,cpuacct:/\n0::/b/c\n").map(|(_, file)| file).collect();
-        assert_eq!(files, ["/sys/fs/cgroup/memory/a/memory.oom_control", "/sys/fs/cgroup/b/c/memory.events"]);
+        let found: Vec<_> = files("4:memory:/a\n1:cpu,cpuacct:/\n0::/b/c (deleted)\n").collect();
+        assert_eq!(found, ["/sys/fs/cgroup/memory/a/memory.oom_control", "/sys/fs/cgroup/b/c/memory.events"]);
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
         assert_eq!(kills("low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(kills("nothing"), None);
     }
 
     #[test]
-    fn a_kill_is_one_that_came_between_two_counts_of_one_group() {
-        let at = |group: &str, kills| OomCount { group: group.to_owned(), kills };
-        assert_eq!(struck(Some(&at("/a", 1)), Some(&at("/a", 2))), Some(true));
-        assert_eq!(struck(Some(&at("/a", 2)), Some(&at("/a", 2))), Some(false));
-        assert_eq!(struck(Some(&at("/a", 2)), Some(&at("/b", 1))), Some(true), "moved into a group of its own");
-        assert_eq!(struck(Some(&at("/a", 2)), None), None);
+    fn a_kill_is_one_that_came_between_two_counts() {
+        let at = |group: &str, kills| OomCounts { group: Some((group.to_owned(), kills)), machine: None };
+        let machine = |kills| OomCounts { group: None, machine: Some(kills) };
+        assert_eq!(at("/a", 1).differ(&[at("/a", 2)]), Some(true));
+        assert_eq!(at("/a", 2).differ(&[at("/a", 2)]), Some(false));
+        assert_eq!(at("/a", 2).differ(&[at("/b", 1)]), Some(true), "moved into a group of its own");
+        assert_eq!(machine(2).differ(&[machine(3)]), Some(true));
+        assert_eq!(machine(2).differ(&[machine(2)]), Some(false));
+        assert_eq!(OomCounts::default().differ(&[OomCounts::default()]), None);
     }
 }

@@ -1,0 +1,22 @@
+//! What the tests of Python's `concurrent.futures` ask of its process pool, asked of this one.
+//!
+//! `cpython/README.md` has the table: each case of theirs, and the test of ours that has its meaning, or the reason
+//! why it has none here.
+
+#[path = "cpython/callbacks.rs"]
+mod callbacks;
+#[path = "cpython/completed.rs"]
+mod completed;
+#[path = "cpython/executor.rs"]
+mod executor;
+#[path = "cpython/future.rs"]
+mod future;
+#[path = "cpython/gate.rs"]
+mod gate;
+#[path = "cpython/initializer.rs"]
+mod initializer;
+#[path = "cpython/mapping.rs"]
+mod mapping;
+mod support;
+#[path = "cpython/tasks.rs"]
+mod tasks;

@@ -1,0 +1,138 @@
+//! The same pool works from any runtime or none, for ten thousand tasks, on one worker and on several.
+
+mod support;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use procpool::{ProcessPoolExecutor, ReturnWhen, TaskError, as_completed, task, wait};
+
+const TASKS: u64 = 10_000;
+
+#[task]
+fn triple(n: u64) -> u64 {
+    3 * n
+}
+
+#[task]
+async fn triple_later(n: u64) -> u64 {
+    futures::future::ready(3 * n).await
+}
+
+fn pools() -> impl Iterator<Item = ProcessPoolExecutor> {
+    [1, 3].into_iter().map(|workers| ProcessPoolExecutor::builder().max_workers(workers).build().expect("a pool"))
+}
+
+/// Submits all, awaits all.
+async fn submit_and_await() -> Result<(), TaskError> {
+    for pool in pools() {
+        let futures: Vec<_> = (0..TASKS).map(|n| pool.submit(triple, n)).collect();
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.await?, 3 * n);
+        }
+        assert_eq!(pool.submit(triple_later, 5).await?, 15);
+        pool.shutdown(true).await;
+    }
+    Ok(())
+}
+
+/// The same through `as_completed`, `wait` and `map`.
+async fn gather_every_way() -> Result<(), TaskError> {
+    for pool in pools() {
+        let mut completed = as_completed((0..TASKS).map(|n| (n, pool.submit(triple, n))));
+        let mut seen = vec![false; TASKS as usize];
+        while let Some((n, tripled)) = completed.next().await {
+            assert_eq!(tripled?, 3 * n);
+            assert!(!std::mem::replace(&mut seen[n as usize], true), "{n} came twice");
+        }
+        assert!(seen.into_iter().all(|seen| seen));
+
+        let waited = wait((0..TASKS).map(|n| pool.submit(triple, n)), ReturnWhen::AllCompleted).await;
+        assert!(waited.not_done.is_empty());
+        for (n, future) in (0..).zip(waited.done) {
+            assert_eq!(future.await?, 3 * n);
+        }
+
+        let mut mapped = pool.map(triple, 0..TASKS);
+        let mut n = 0;
+        while let Some(tripled) = mapped.next().await {
+            assert_eq!(tripled?, 3 * n);
+            n += 1;
+        }
+        assert_eq!(n, TASKS);
+        let streamed = pool.map_stream(triple, futures::stream::iter(0..TASKS)).unordered();
+        let sum = streamed.fold(0, |sum, tripled| async move { sum + tripled.expect("a value") }).await;
+        assert_eq!(sum, 3 * TASKS * (TASKS - 1) / 2);
+        pool.shutdown(true).await;
+    }
+    Ok(())
+}
+
+async fn everything() {
+    submit_and_await().await.expect("values");
+    gather_every_way().await.expect("values");
+}
+
+support::isolated! {
+    timeout = 120;
+
+    fn on_tokio_with_one_thread() {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(everything());
+    }
+
+    fn on_tokio_with_many_threads() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().expect("a runtime");
+        runtime.block_on(async { tokio::spawn(everything()).await.expect("no panic") });
+    }
+
+    fn on_smol() {
+        support::no_census(); // smol keeps a thread pool of its own.
+        smol::block_on(async { smol::spawn(everything()).await });
+    }
+
+    fn without_a_runtime() {
+        futures::executor::block_on(everything());
+    }
+
+    fn without_async() {
+        for pool in pools() {
+            let futures: Vec<_> = (0..TASKS).map(|n| pool.submit(triple, n)).collect();
+            for (n, future) in (0..).zip(futures) {
+                assert_eq!(future.result().expect("a value"), 3 * n);
+            }
+            for (n, tripled) in (0..).zip(pool.map(triple, 0..TASKS)) {
+                assert_eq!(tripled.expect("a value"), 3 * n);
+            }
+            for (n, tripled) in as_completed((0..TASKS).map(|n| (n, pool.submit(triple, n)))) {
+                assert_eq!(tripled.expect("a value"), 3 * n);
+            }
+            pool.shutdown(true).wait();
+        }
+    }
+
+    fn a_future_outlives_the_runtime_that_made_it() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut future = runtime.block_on(async {
+            let mut future = pool.submit(triple, 7);
+            assert!(futures::poll!(&mut future).is_pending() || future.done());
+            future
+        });
+        drop(runtime);
+        if !future.done() || future.result_timeout(Duration::from_secs(10)).is_err() {
+            panic!("the future did not resolve without its runtime");
+        }
+    }
+
+    fn a_future_outlives_its_pool() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let done = pool.submit(triple, 7);
+        while !done.done() {
+            std::thread::yield_now();
+        }
+        let lost: Vec<_> = (0..100_000).map(|n| pool.submit(triple, n)).collect();
+        drop(pool);
+        assert_eq!(done.result().expect("a value"), 21);
+        assert!(lost.into_iter().all(|future| future.result().map_or_else(|error| error.is_cancelled(), |_| true)));
+    }
+}
