@@ -179,7 +179,7 @@ impl<F: Completion> AsCompleted<F> {
     /// let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
     /// let futures = [pool.submit(wait, 0.0), pool.submit(wait, 60.0)];
     /// let mut waits = as_completed(futures).timeout(Duration::from_millis(500));
-    /// let ends: Vec<_> = waits.by_ref().map(|end| end.map_err(|late| late.unfinished)).collect();
+    /// let ends: Vec<_> = (&mut waits).into_iter().map(|end| end.map_err(|late| late.unfinished)).collect();
     /// assert!(matches!(ends[..], [Ok(Ok(())), Err(1)]));
     /// assert_eq!(waits.into_unfinished().len(), 1);
     /// # Ok::<(), procpool::StartError>(())
@@ -243,8 +243,8 @@ impl<F> fmt::Debug for AsCompleted<F> {
     }
 }
 
-/// [`as_completed`] with an end in time: see [`AsCompleted::timeout`]. Both a `Stream` and an `Iterator`; ask
-/// for the next item as `StreamExt::next` or `Iterator::next`.
+/// [`as_completed`] with an end in time: see [`AsCompleted::timeout`]. A `Stream`, and an iterator for blocking
+/// code, also by `for … in &mut completed`, which leaves the unfinished futures where they are.
 #[derive(Debug)]
 #[must_use = "streams and iterators do nothing unless they are used"]
 #[pin_project]
@@ -256,6 +256,11 @@ pub struct AsCompletedTimeout<F> {
 }
 
 impl<F: Completion> AsCompletedTimeout<F> {
+    /// The next result, or the one [`CompletedTimeout`]; `None` after that. Cancellation safe.
+    pub async fn next(&mut self) -> Option<Result<F::Output, CompletedTimeout>> {
+        StreamExt::next(self).await
+    }
+
     /// The futures that have not completed.
     pub fn into_unfinished(self) -> Vec<F> {
         self.inner.waiting.into_iter().filter_map(|waiting| waiting.0).collect()
@@ -280,12 +285,33 @@ impl<F: Completion> Stream for AsCompletedTimeout<F> {
     }
 }
 
-impl<F: Completion> Iterator for AsCompletedTimeout<F> {
+impl<F: Completion> IntoIterator for AsCompletedTimeout<F> {
     type Item = Result<F::Output, CompletedTimeout>;
+    type IntoIter = CompletedInTime<Self>;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut stream = std::pin::pin!(self);
-        park::block_on(std::future::poll_fn(|context| stream.as_mut().poll_next(context)))
+    fn into_iter(self) -> CompletedInTime<Self> {
+        CompletedInTime(self)
+    }
+}
+
+impl<'a, F: Completion> IntoIterator for &'a mut AsCompletedTimeout<F> {
+    type Item = Result<F::Output, CompletedTimeout>;
+    type IntoIter = CompletedInTime<Self>;
+
+    fn into_iter(self) -> CompletedInTime<&'a mut AsCompletedTimeout<F>> {
+        CompletedInTime(self)
+    }
+}
+
+/// The blocking iterator of an [`AsCompletedTimeout`], or of a borrowed one.
+#[derive(Debug)]
+pub struct CompletedInTime<S>(S);
+
+impl<S: Stream + Unpin> Iterator for CompletedInTime<S> {
+    type Item = S::Item;
+
+    fn next(&mut self) -> Option<S::Item> {
+        park::block_on(StreamExt::next(&mut self.0))
     }
 }
 

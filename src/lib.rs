@@ -17,7 +17,7 @@ mod transport;
 mod wire;
 mod worker;
 
-pub use completed::{AsCompleted, AsCompletedTimeout, Completed, Completion, ReturnWhen, Wait, Waited, as_completed, wait};
+pub use completed::{AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited, as_completed, wait};
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError, SubmitError,
     TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,

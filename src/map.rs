@@ -260,7 +260,8 @@ where
 
     /// How many more items may be held.
     fn room(&self) -> usize {
-        let most = self.buffersize.unwrap_or_else(|| (4 * self.pool.max_workers()).saturating_mul(self.chunks.size().max(1)));
+        let per_worker = self.chunks.size().max(1).saturating_mul(4);
+        let most = self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.max_workers()));
         most.saturating_sub(self.window.len())
     }
 

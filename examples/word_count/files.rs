@@ -13,7 +13,7 @@ pub(crate) struct Batch {
 }
 
 /// Enough work that the way to a worker and back matters little, and not so much that the last is waited for.
-const BATCH_BYTES: u64 = 1 << 21;
+const BATCH_BYTES: u64 = 1 << 20;
 /// Opening a file costs about as much as counting so many bytes.
 const FILE_BYTES: u64 = 4096;
 

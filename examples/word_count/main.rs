@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use std::{env, ffi::OsString, fs};
 
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
-use procpool::{ProcessPoolExecutor, TaskError, default_max_workers, task};
+use procpool::{ProcessPoolExecutor, Ran, TaskError, default_max_workers, task};
 
 use counts::Counts;
 use files::Batch;
@@ -49,7 +49,7 @@ struct Events {
     lost: Vec<TaskError>,
     /// The workers that gave results.
     served: BTreeSet<u32>,
-    alive: Vec<u32>,
+    alive: BTreeSet<u32>,
 }
 
 /// Maps over the batches; then over those again of which no counts came back because their worker had died.
@@ -80,7 +80,7 @@ fn count_in_pool(
         }
         missing = &missing - &counted;
         if missing.is_empty() {
-            events.alive = pool.worker_pids();
+            events.alive = pool.worker_pids().into_iter().collect();
             return Ok((total, events));
         }
     }
@@ -148,19 +148,14 @@ fn run() -> Fallible<ExitCode> {
 impl Events {
     fn report(&self, batches: usize) {
         let Some(first) = self.lost.first() else { return };
-        let begun = self.lost.iter().filter(|error| error.ran() != procpool::Ran::No).count();
+        let lost = self.lost.len();
+        let begun = self.lost.iter().filter(|error| error.ran() != Ran::No).count();
         let dead: BTreeSet<u32> = self.lost.iter().filter_map(|error| Some(error.exit()?.pid())).collect();
-        println!(
-            "lost         {} of {batches} tasks, {begun} of them begun; the first: {first}",
-            self.lost.len()
-        );
-        println!("redone       all {}", self.lost.len());
-        let (served, alive) =
-            (self.served.union(&dead).count(), self.alive.iter().filter(|pid| !dead.contains(pid)).count());
-        println!(
-            "workers      {served} in all: {} died and were replaced, {alive} alive at the end",
-            dead.len()
-        );
+        let (all, alive) = (self.served.union(&dead).count(), self.alive.difference(&dead).count());
+        println!("lost         tasks: {lost} of {batches}, begun: {begun}; the first error:");
+        println!("             {first}");
+        println!("redone       tasks: {lost}");
+        println!("replaced     workers: {}; {all} took part, {alive} alive at the end", dead.len());
     }
 }
 

@@ -7,10 +7,19 @@ use std::fmt;
 /// # Examples
 ///
 /// ```
-/// use procpool::ExitCause;
+/// use procpool::{ExitCause, ProcessPoolExecutor, task};
 ///
-/// assert_eq!(ExitCause::Signal { number: 9, core_dumped: false }.to_string(), "killed by signal 9 (SIGKILL)");
-/// assert_eq!(ExitCause::Code(3).to_string(), "exited with code 3");
+/// #[task]
+/// fn give_up() {
+///     std::process::exit(3)
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(give_up, ()).result().unwrap_err();
+/// let cause = error.exit().unwrap().cause();
+/// assert_eq!(cause, ExitCause::Code(3));
+/// assert_eq!(cause.to_string(), "exited with code 3");
+/// # Ok::<(), procpool::StartError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -28,14 +37,6 @@ pub enum ExitCause {
     /// It is gone, but somebody else collected its exit status first (a `waitpid(-1)` in the program, or an
     /// ignored SIGCHLD).
     Unknown,
-}
-
-impl ExitCause {
-    /// The cause for a signal.
-    #[doc(hidden)]
-    pub fn signal(number: i32, core_dumped: bool) -> ExitCause {
-        ExitCause::Signal { number, core_dumped }
-    }
 }
 
 impl fmt::Display for ExitCause {

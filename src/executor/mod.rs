@@ -111,11 +111,20 @@ impl ProcessPoolExecutor {
     /// use procpool::{ProcessPoolExecutor, task};
     ///
     /// #[task]
-    /// fn none() -> &'static str where {
-    ///     "nothing"
+    /// fn repeat(word: &str, times: usize) -> String {
+    ///     word.repeat(times)
     /// }
     ///
-    /// # fn main() {}
+    /// #[task]
+    /// fn process() -> u32 {
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let word = String::from("ho");
+    /// assert_eq!(pool.submit(repeat, (&word, 3)).result()?, "hohoho");
+    /// assert_ne!(pool.submit(process, ()).result()?, std::process::id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
         self.prepare_ref(task, &args).and_then(|prepared| self.accept(prepared)).unwrap_or_else(|reason| {

@@ -31,7 +31,10 @@ impl OomCounts {
     /// worker. `None` where nothing can be read.
     pub(crate) fn struck_since(&self, pid: u32) -> Option<bool> {
         let again = self.group.as_ref().and_then(|(file, _)| Some((file.clone(), count_in(file)?)));
-        self.differ(&[OomCounts::of(pid), OomCounts { group: again, machine: None }])
+        let mut last = OomCounts::of(pid);
+        // Version 1 shows the root as the group of every dead process.
+        last.group.take_if(|(file, _)| !file.ends_with("memory.events"));
+        self.differ(&[last, OomCounts { group: again, machine: None }])
     }
 
     fn differ(&self, after: &[OomCounts]) -> Option<bool> {

@@ -56,7 +56,7 @@ support::isolated! {
     }
 
     fn a_callback_is_told_of_the_cancelling() {
-        let States { pending, .. } = States::new();
+        let States { pending, gate: _gate, pool: _pool, .. } = States::new();
         let cancelled = seen(&pending, |done| done.cancelled());
         assert!(pending.cancel());
         assert!(soon(&cancelled));
@@ -75,19 +75,19 @@ support::isolated! {
     }
 
     fn a_late_callback_gets_the_value_at_once() {
-        let States { successful, .. } = States::new();
+        let States { successful, gate: _gate, pool: _pool, .. } = States::new();
         let value = seen(&successful, |done| done.result().ok());
         assert_eq!(value.try_recv().expect("called by now"), Some(42));
     }
 
     fn a_late_callback_gets_the_error_at_once() {
-        let States { failed, .. } = States::new();
+        let States { failed, gate: _gate, pool: _pool, .. } = States::new();
         let error = seen(&failed, message);
         assert_eq!(error.try_recv().expect("called by now").as_deref(), Some("on purpose"));
     }
 
     fn a_late_callback_is_told_of_the_cancelling_at_once() {
-        let States { cancelled, .. } = States::new();
+        let States { cancelled, gate: _gate, pool: _pool, .. } = States::new();
         let told = seen(&cancelled, |done| done.cancelled());
         assert!(told.try_recv().expect("called by now"));
     }

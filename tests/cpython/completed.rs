@@ -28,7 +28,7 @@ support::isolated! {
 
     fn as_completed_gives_what_is_done_before_it_is_late() {
         for timeout in [Duration::ZERO, Duration::from_millis(100)] {
-            let States { running, cancelled, failed, successful, .. } = States::new();
+            let States { running, cancelled, failed, successful, gate: _gate, pool: _pool, .. } = States::new();
             let futures = [running, cancelled, failed, successful];
             let all: Vec<_> = as_completed(futures).timeout(timeout).collect();
             let [Ok(a), Ok(b), Ok(c), Err(late)] = &all[..] else { panic!("{all:?}") };
@@ -38,7 +38,7 @@ support::isolated! {
     }
 
     fn a_late_as_completed_tells_how_many_of_how_many_are_not_done() {
-        let States { pending, running, cancelled, successful, .. } = States::new();
+        let States { pending, running, cancelled, successful, gate: _gate, pool: _pool, .. } = States::new();
         let futures = [cancelled, pending, running, successful];
         let late = as_completed(futures).timeout(Duration::ZERO).find_map(Result::err).expect("two are not done");
         assert_eq!(late.to_string(), "2 (of 4) futures unfinished");
