@@ -59,7 +59,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if !files.is_empty() {
         return blur_all(&files);
     }
-    let dir = env::temp_dir().join(format!("procpool-blur-{}", process::id()));
+    let dir = env::temp_dir().join(format!("blur-images-{}", process::id()));
     fs::create_dir(&dir)?;
     let files: Vec<_> = (0..12).map(|number| dir.join(format!("squares-{number}.png"))).collect();
     let made = (0..).zip(&files).try_for_each(|(number, file)| make_picture(file, number));

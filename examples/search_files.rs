@@ -11,8 +11,7 @@ use procpool::{ProcessPoolExecutor, task};
 /// Numbers and texts of the lines that contain `text`. That a file cannot be read is an answer like another.
 #[task]
 fn search(text: &str, file: &Path) -> Result<Vec<(usize, String)>, String> {
-    let content = fs::read(file).map_err(|error| error.to_string())?;
-    let content = String::from_utf8_lossy(&content);
+    let content = fs::read_to_string(file).map_err(|error| error.to_string())?;
     let hits = content.lines().enumerate().filter(|(_, line)| line.contains(text));
     Ok(hits.map(|(index, line)| (index + 1, line.to_owned())).collect())
 }

@@ -1,4 +1,97 @@
-//! Runs functions in worker processes.
+//! Runs functions in worker processes: [`submit`](ProcessPoolExecutor::submit) returns a `Future`, and one crash
+//! costs one task.
+//!
+//! One line changes, from `spawn_blocking(move || f(x)).await` to `pool.submit(f, x).await`, and `f` can no
+//! longer take the program down: a segfault, an abort, an OOM kill, an endless loop or a leak costs that task
+//! and nothing else.
+//!
+//! ```
+//! use procpool::{ProcessPoolExecutor, task};
+//!
+//! #[task]
+//! fn is_prime(n: u64) -> bool {
+//!     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # procpool::__private::block_on(async {
+//! let pool = ProcessPoolExecutor::new()?;
+//!
+//! // One call, awaited on any runtime or none; `.result()` blocks instead.
+//! let answer: bool = pool.submit(is_prime, 1_000_003).await?;
+//! assert!(answer);
+//!
+//! // Many, lazily and in order. In blocking code: `for prime in pool.map(is_prime, 1..100)`.
+//! let mut primes = pool.map(is_prime, 1..100);
+//! let mut count = 0;
+//! while let Some(prime) = primes.next().await {
+//!     count += u32::from(prime?);
+//! }
+//! assert_eq!(count, 25);
+//!
+//! pool.shutdown(true).await;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! That is the whole program: no `init()` call, no guard around `main`, and the same from a `#[test]`, a doctest,
+//! a benchmark or an example. Workers are this very program, started again; a hook that runs before `main`
+//! recognises them.
+//!
+//! # What it promises
+//!
+//! * **One crash, one task.** However a worker dies, only the task it was running is lost. The others return the
+//!   right value, the worker is replaced, the pool goes on.
+//! * **You are told.** Every error says what happened (panic text and place, signal or exit code, out of memory)
+//!   and whether the body [`ran`](TaskError::ran): no, maybe, yes. A task that may have started is never run
+//!   again.
+//! * **Deadlines and cancellation stop the work.** [`timeout`](TaskOptions::timeout) counts from the start of the
+//!   body and kills whatever the body does. Dropping a [`TaskFuture`] cancels.
+//! * **Nothing hangs, nothing is left behind.** Shutting down is bounded, dropping a pool never blocks, and if the
+//!   program dies, its workers are gone a moment later.
+//!
+//! A process is a crash boundary, not a security boundary: a hostile task can do what the user who runs the program
+//! can do. It cannot make the parent crash, hang, or allocate without bound by what it sends.
+//!
+//! # Where to start
+//!
+//! [`ProcessPoolExecutor`] with its [`builder`](ProcessPoolExecutor::builder); [`macro@task`] for what can be a task;
+//! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]. Those who know `concurrent.futures` find
+//! everything under its name: see [`from_python`].
+//!
+//! # How it works
+//!
+//! A task's way there and back. Each arrow changes one thing.
+//!
+//! ```text
+//! submit(add, (1, 2))      arguments are encoded on the caller's thread      executor
+//!   -> Job + slot          room, or a refusal                                executor
+//!   -> Machine             numbered, given a worker: Effect::Send            scheduler, under its lock
+//!   -> Frame::Run          written by the submitter, after the lock          transport
+//!   ===================================== process boundary ======================================
+//!   -> Call                claimed on the shared page, task number -> entry  worker
+//!   -> T -> reply          run, catch panics, encode                         worker, task
+//!   -> Frame::Done
+//!   ===================================== process boundary ======================================
+//!   -> Event::Replied      Effect::Settle, and Effect::Send of the next      scheduler
+//!   -> slot                the TaskFuture wakes and decodes: Result<T, _>    future
+//! ```
+//!
+//! One private socket and one page of shared memory per worker, both without a name; no lock is shared between
+//! processes. One thread in the parent per pool, however many workers; besides it async-process keeps two for the
+//! whole program. The page says which task of a worker has come how far, so what had not started when a worker
+//! died is known and given to another.
+//!
+//! # Platforms
+//!
+//! Linux 5.3 or later, any libc. Names, encoding and hand-shake hold nothing that is specific to Linux; other systems
+//! are not supported yet.
+//!
+//! # Features
+//!
+//! * `auto-init` (default): workers recognise themselves before `main`. Without it, call [`init`] as the first line of
+//!   `main`.
 
 // `#[task]` names this crate by its public name, also in the crate's own tests.
 extern crate self as procpool;
@@ -39,10 +132,8 @@ pub use task::Task;
 /// # Examples
 ///
 /// ```
-/// fn main() {
-///     procpool::init();
-///     // the program
-/// }
+/// // The first line of `main`.
+/// procpool::init();
 /// ```
 pub fn init() {
     worker::take_over_if_worker(|| {});

@@ -80,6 +80,16 @@ impl Server {
         let what = format!("{count} requests are pending");
         eventually(&what, PATIENCE, || self.status().0 == count);
     }
+
+    /// Workers start when there is work for them, so a request may be pending before there are as many.
+    fn wait_for_workers(&self, count: usize) -> Vec<u32> {
+        let mut workers = Vec::new();
+        eventually(&format!("there are {count} workers"), PATIENCE, || {
+            workers = self.status().1;
+            workers.len() == count
+        });
+        workers
+    }
 }
 
 /// What a test leaves running, it has failed to stop: nobody is asked politely here.
@@ -130,9 +140,7 @@ support::isolated! {
     fn a_request_past_its_deadline_gets_504_and_its_worker_is_killed() {
         let server = Server::with_deadline("1");
         let request = server.ask_for_ever();
-        server.wait_for_pending(1);
-        let (_, before) = server.status();
-        assert_eq!(before.len(), 1, "one request needs one worker");
+        let before = server.wait_for_workers(1);
         let (code, body) = answer(request);
         assert_eq!((code, body.as_str()), (504, "no answer within 1s\n"));
         eventually("the worker is gone", PATIENCE, || !procfs::is_alive(before[0]));
@@ -143,12 +151,9 @@ support::isolated! {
     fn a_client_that_goes_away_takes_its_task_along_and_nobody_elses() {
         let server = Server::with_deadline(NEVER);
         let gone = server.ask_for_ever();
-        server.wait_for_pending(1);
-        let (_, victim) = server.status();
+        let victim = server.wait_for_workers(1);
         let staying = server.ask_for_ever();
-        server.wait_for_pending(2);
-        let (_, both) = server.status();
-        assert_eq!(both.len(), WORKERS);
+        let both = server.wait_for_workers(WORKERS);
 
         drop(gone);
         eventually("the worker of the client that left is gone", PATIENCE, || !procfs::is_alive(victim[0]));

@@ -213,9 +213,11 @@ impl Builder {
             return Err(mistake);
         }
         check_program()?;
-        process::own_pidfd().map_err(|error| StartError::Unsupported {
-            what: "pidfd_open (Linux 5.3)",
-            source: Arc::new(error),
+        process::own_pidfd().map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+                StartError::spawn("open a descriptor of this process", error)
+            }
+            _ => StartError::Unsupported { what: "pidfd_open (Linux 5.3)", source: Arc::new(error) },
         })?;
         let worker = Worker {
             env: self.env,

@@ -60,9 +60,9 @@ pub(crate) struct Process {
 /// take a lack of them badly.
 const DESCRIPTORS: usize = 14;
 
-/// Starts a worker. `known` are the workers that this thread has started before: on failure, any other child
-/// of this thread is a process that came into being all the same, and is killed and reaped.
-pub(crate) fn launch(worker: &Worker, index: usize, known: &[u32]) -> Result<Launched, StartError> {
+/// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
+/// child that this thread did not have before. Others may be the program's own, started by a callback.
+pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     let own = process::own_pidfd().map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
@@ -81,6 +81,7 @@ pub(crate) fn launch(worker: &Worker, index: usize, known: &[u32]) -> Result<Lau
     drop((own, page));
 
     let oom_before = OomCounts::of(std::process::id());
+    let children_before = process::own_children();
     let spawned = spawn(worker, &nonce, theirs).and_then(|child| {
         let pidfd = process::pidfd(child.id())?;
         Ok((child, pidfd))
@@ -92,7 +93,9 @@ pub(crate) fn launch(worker: &Worker, index: usize, known: &[u32]) -> Result<Lau
         }
         Err(error) => {
             drop((socket, board));
-            process::reap_strays(known);
+            if let Some(before) = children_before {
+                process::reap_strays(&before);
+            }
             Err(StartError::spawn("start a worker process", error))
         }
     }

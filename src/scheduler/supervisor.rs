@@ -126,9 +126,7 @@ impl Supervisor {
     }
 
     fn launch(&mut self, lane: LaneNo) {
-        let known: Vec<u32> =
-            self.stations.iter().filter_map(|station| Some(station.worker.as_ref()?.process.pid)).collect();
-        let launched = launch::launch(&self.engine.worker, lane.0, &known).and_then(|launched| {
+        let launched = launch::launch(&self.engine.worker, lane.0).and_then(|launched| {
             self.stations[lane.0].life += 1;
             self.welcome(lane, launched)
         });

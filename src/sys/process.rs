@@ -97,12 +97,17 @@ pub(crate) fn settle_in(index: usize) {
     let _ = fs::write("/proc/self/oom_score_adj", "500");
 }
 
-/// Kills and reaps the children of the calling thread that are not `known`. For children that came into being
-/// although starting them failed.
-pub(crate) fn reap_strays(known: &[u32]) {
-    let Ok(children) = fs::read_to_string("/proc/thread-self/children") else { return };
-    for pid in children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
-        if known.contains(&pid) {
+/// The children of the calling thread, zombies included; `None` if the system does not tell.
+pub(crate) fn own_children() -> Option<Vec<u32>> {
+    let children = fs::read_to_string("/proc/thread-self/children").ok()?;
+    Some(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// Kills and reaps the children of the calling thread that it did not have `before`. For a child that came
+/// into being although starting it failed.
+pub(crate) fn reap_strays(before: &[u32]) {
+    for pid in own_children().unwrap_or_default() {
+        if before.contains(&pid) {
             continue;
         }
         if let Ok(pid) = to_pid(pid) {
