@@ -239,7 +239,10 @@ impl<F: Completion> Iterator for Completed<F> {
 
 impl<F> fmt::Debug for AsCompleted<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsCompleted").field("waiting", &self.waiting.len()).field("total", &self.total).finish()
+        f.debug_struct("AsCompleted")
+            .field("waiting", &self.waiting.len())
+            .field("total", &self.total)
+            .finish()
     }
 }
 

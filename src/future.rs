@@ -288,7 +288,10 @@ impl<T: DeserializeOwned> TaskFuture<T> {
             }
             None => {
                 let message = "the result was already taken from this future".to_owned();
-                (Err(TaskError::new(self.slot.task, Ran::Yes, TaskErrorKind::Invalid { message })), Duration::ZERO)
+                (
+                    Err(TaskError::new(self.slot.task, Ran::Yes, TaskErrorKind::Invalid { message })),
+                    Duration::ZERO,
+                )
             }
         })
     }

@@ -102,25 +102,31 @@ mod executor;
 mod future;
 mod launch;
 mod map;
+mod options;
 mod park;
 mod scheduler;
+mod submit;
 mod sys;
 mod task;
 mod transport;
 mod wire;
 mod worker;
 
-pub use completed::{AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited, as_completed, wait};
+pub use completed::{
+    AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited,
+    as_completed, wait,
+};
 pub use error::{
-    CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError, SubmitError,
-    TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
+    CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError,
+    SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
 };
 pub use executor::{
-    Builder, InitializerOutput, OnCancel, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
-    ShutdownReport, TaskOptions, WarmUp, default_max_workers,
+    Builder, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
+    ShutdownReport, WarmUp, default_max_workers,
 };
 pub use future::{Done, TaskFuture};
 pub use map::{Map, MapIter};
+pub use options::{OnCancel, TaskOptions};
 pub use procpool_macros::task;
 pub use task::Task;
 

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 
-use crate::error::{TaskError, TaskErrorKind};
-use crate::executor::{Prepared, ProcessPoolExecutor};
+use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::TaskFuture;
 use crate::park;
+use crate::submit::{Prepared, Submitter};
 use crate::task::Task;
 
-/// Runs a task over many items: see [`ProcessPoolExecutor::map`].
+/// Runs a task over many items: see [`ProcessPoolExecutor::map`](crate::ProcessPoolExecutor::map).
 ///
 /// A `Stream` of `Result<T, TaskError>` for async code, an iterator for blocking code. It takes items from its
 /// input as results are taken from it, and holds at most [`buffersize`](Map::buffersize) of them, so the input
@@ -27,7 +27,7 @@ use crate::task::Task;
 /// started.
 #[must_use = "a map does nothing unless its results are taken"]
 pub struct Map<'a, T: Task, S> {
-    pool: ProcessPoolExecutor,
+    pool: Submitter,
     task: T,
     source: Source<S>,
     window: Window<T::Output>,
@@ -88,7 +88,8 @@ impl Chunks {
 
     /// An item ran this long: grow by doubling, shrink at once.
     fn note(&mut self, ran_for: Duration) {
-        let fitting = (CHUNK_TIME.as_nanos() / ran_for.as_nanos().max(1)).clamp(1, CHUNK_MAX as u128) as usize;
+        let fitting =
+            (CHUNK_TIME.as_nanos() / ran_for.as_nanos().max(1)).clamp(1, CHUNK_MAX as u128) as usize;
         self.adapted = fitting.min(2 * self.adapted);
     }
 }
@@ -126,7 +127,7 @@ where
     T: Task,
     S: Stream<Item = T::Args<'a>>,
 {
-    pub(crate) fn new(pool: ProcessPoolExecutor, task: T, source: S) -> Map<'a, T, S> {
+    pub(crate) fn new(pool: Submitter, task: T, source: S) -> Map<'a, T, S> {
         Map {
             pool,
             task,
@@ -261,7 +262,8 @@ where
     /// How many more items may be held.
     fn room(&self) -> usize {
         let per_worker = self.chunks.size().max(1).saturating_mul(4);
-        let most = self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.max_workers()));
+        let most =
+            self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers));
         most.saturating_sub(self.window.len())
     }
 
@@ -277,7 +279,7 @@ where
             let mut more = true;
             while more && prepared.len() < chunk.min(room) {
                 match self.source.poll_next(context) {
-                    Poll::Ready(Some(args)) => prepared.push(self.pool.prepare(self.task, args)),
+                    Poll::Ready(Some(args)) => prepared.push(self.pool.prepare(self.task, &args)),
                     Poll::Ready(None) | Poll::Pending => more = false,
                 }
             }
@@ -288,14 +290,14 @@ where
         }
     }
 
-    fn submit(&mut self, prepared: Vec<Result<Prepared, TaskError>>) {
+    fn submit(&mut self, prepared: Vec<Result<Prepared, Refusal>>) {
         let mut good = Vec::with_capacity(prepared.len());
         let places: Vec<_> = prepared.into_iter().map(|item| item.map(|item| good.push(item))).collect();
-        let mut futures = self.pool.submit_together(good).into_iter();
+        let mut futures = self.pool.accept_together(good).into_iter();
         for place in places {
             let future = match place {
                 Ok(()) => futures.next(),
-                Err(error) => Some(TaskFuture::refused(error)),
+                Err(reason) => Some(TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()))),
             };
             self.window.push(future.expect("each prepared task has a future"));
         }

@@ -12,15 +12,12 @@ const FLOORS: [&[&str]; 7] = [
     &["worker"],
     &["launch"],
     &["scheduler"],
-    &["executor", "map", "completed", "future"],
+    &["executor", "map", "submit", "options", "completed", "future"],
 ];
 
 /// Edges that the floors do not allow, and why they exist all the same.
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
-    ("sys", "worker", "the hook that runs before `main` hands over to the worker"),
-    ("worker", "launch", "both sides read the same hello"),
-    ("map", "executor", "a map submits to the executor that made it"),
-];
+const EXCEPTIONS: [(&str, &str, &str); 1] =
+    [("sys", "worker", "the hook that runs before `main` hands over to the worker")];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -124,14 +121,17 @@ fn each_dependency_stands_behind_one_door() {
 fn the_pure_half_of_the_scheduler_reads_no_clock_and_touches_no_system() {
     let pure = ["backlog", "deadlines", "machine", "policy", "roster"];
     for (module, path, code) in modules() {
-        let is_pure = module == "scheduler" && path.iter().filter_map(|part| part.to_str()).any(|part| {
-            pure.contains(&part.trim_end_matches(".rs"))
-        });
+        let is_pure = module == "scheduler"
+            && path
+                .iter()
+                .filter_map(|part| part.to_str())
+                .any(|part| pure.contains(&part.trim_end_matches(".rs")));
         if !is_pure {
             continue;
         }
         for (number, line) in code_lines(&code) {
-            for word in ["Instant::now", "crate::sys", "std::thread", "std::sync", "std::fs", "std::process"] {
+            for word in ["Instant::now", "crate::sys", "std::thread", "std::sync", "std::fs", "std::process"]
+            {
                 assert!(!line.contains(word), "{}:{number}: {word} in the pure half", path.display());
             }
         }
@@ -143,12 +143,17 @@ fn a_file_fits_in_a_head() {
     for (_, path, code) in modules() {
         let lines = code_lines(&code).count();
         let says_why = code.lines().take(12).any(|line| line.contains("This file is long"));
-        assert!(lines <= 400 || says_why, "{} has {lines} lines of code and does not say why", path.display());
+        assert!(
+            lines <= 400 || says_why,
+            "{} has {lines} lines of code and does not say why",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn the_changelog_names_the_current_version() {
-    let changelog = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).expect("a changelog");
+    let changelog =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).expect("a changelog");
     assert!(changelog.contains(&format!("## {}", env!("CARGO_PKG_VERSION"))));
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use procpool::{CompletedTimeout, ProcessPoolExecutor, ReturnWhen, TaskError, TaskFuture, as_completed, task, wait};
+use procpool::{
+    CompletedTimeout, ProcessPoolExecutor, ReturnWhen, TaskError, TaskFuture, as_completed, task, wait,
+};
 
 #[task]
 fn nap(milliseconds: u64) -> u64 {

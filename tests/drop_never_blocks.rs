@@ -27,7 +27,9 @@ fn own_pid() -> u32 {
 fn busy_pool() -> (ProcessPoolExecutor, Vec<TaskFuture<()>>) {
     let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
     let futures: Vec<_> = (0..12).map(|_| pool.submit(spin, ())).collect();
-    eventually("two tasks run", Duration::from_secs(5), || futures.iter().filter(|f| f.running()).count() == 2);
+    eventually("two tasks run", Duration::from_secs(5), || {
+        futures.iter().filter(|f| f.running()).count() == 2
+    });
     (pool, futures)
 }
 

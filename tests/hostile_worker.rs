@@ -18,7 +18,9 @@ fn channel() -> i32 {
     std::fs::read_dir("/proc/self/fd")
         .expect("descriptors")
         .filter_map(Result::ok)
-        .find(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+        .find(|entry| {
+            std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+        })
         .and_then(|entry| entry.file_name().to_str()?.parse().ok())
         .expect("a worker has a channel")
 }
@@ -91,7 +93,8 @@ fn note(ledger: &str, id: u64) -> u64 {
 
 #[task]
 fn read_stdin() -> String {
-    let output = std::process::Command::new("head").args(["-c", "12"]).stdin(std::process::Stdio::inherit()).output();
+    let output =
+        std::process::Command::new("head").args(["-c", "12"]).stdin(std::process::Stdio::inherit()).output();
     String::from_utf8(output.expect("head").stdout).expect("text")
 }
 
@@ -105,7 +108,10 @@ fn frame(kind: u8, seq: u64, len: u64) -> Vec<u8> {
 }
 
 /// Runs a culprit between innocents, and wants its error soon and everybody else unharmed.
-fn alone_is_hurt(what: &str, submit: impl FnOnce(&ProcessPoolExecutor) -> procpool::TaskFuture<()>) -> Option<TaskError> {
+fn alone_is_hurt(
+    what: &str,
+    submit: impl FnOnce(&ProcessPoolExecutor) -> procpool::TaskFuture<()>,
+) -> Option<TaskError> {
     let ledger = Ledger::create();
     let path = ledger.path();
     let pool = ProcessPoolExecutor::builder().max_workers(2).max_message_size(LIMIT).build().expect("a pool");
@@ -114,7 +120,8 @@ fn alone_is_hurt(what: &str, submit: impl FnOnce(&ProcessPoolExecutor) -> procpo
     let mut culprit = submit(&pool);
     let innocents: Vec<_> = (0..10).map(|id| pool.submit(note, (path.as_str(), id))).collect();
     let began = Instant::now();
-    let outcome = culprit.result_timeout(DETECT).unwrap_or_else(|_| panic!("{what}: no outcome after {DETECT:?}"));
+    let outcome =
+        culprit.result_timeout(DETECT).unwrap_or_else(|_| panic!("{what}: no outcome after {DETECT:?}"));
     for (id, future) in (0..).zip(innocents) {
         assert_eq!(future.result().unwrap_or_else(|error| panic!("{what}: {error}")), id);
     }

@@ -22,7 +22,9 @@ impl Group {
             let [_, controllers, path] = fields[..] else { continue };
             let (root, limit) = match controllers {
                 "" => ("/sys/fs/cgroup", "memory.max"),
-                _ if controllers.split(',').any(|one| one == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                _ if controllers.split(',').any(|one| one == "memory") => {
+                    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                }
                 _ => continue,
             };
             let group = Path::new(root).join(path.trim_start_matches('/')).join(&name);
@@ -47,7 +49,8 @@ impl Drop for Group {
 /// Moves its worker into the group and uses more than the group may.
 #[task]
 fn devour(group: &str, bytes: usize) -> usize {
-    fs::write(Path::new(group).join("cgroup.procs"), std::process::id().to_string()).expect("a move into the group");
+    fs::write(Path::new(group).join("cgroup.procs"), std::process::id().to_string())
+        .expect("a move into the group");
     // Swap would only delay the end; pages are touched one by one.
     let mut memory = Vec::new();
     for _ in 0..bytes >> 12 {

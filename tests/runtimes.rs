@@ -26,7 +26,9 @@ fn nap(milliseconds: u64) -> u64 {
 }
 
 fn pools() -> impl Iterator<Item = ProcessPoolExecutor> {
-    [1, 3].into_iter().map(|workers| ProcessPoolExecutor::builder().max_workers(workers).build().expect("a pool"))
+    [1, 3]
+        .into_iter()
+        .map(|workers| ProcessPoolExecutor::builder().max_workers(workers).build().expect("a pool"))
 }
 
 /// Submits all, awaits all.

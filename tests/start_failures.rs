@@ -4,7 +4,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use procpool::{ExitCause, HandshakeError, ProcessPoolExecutor, Ran, Refusal, StartError, TaskErrorKind, task};
+use procpool::{
+    ExitCause, HandshakeError, ProcessPoolExecutor, Ran, Refusal, StartError, TaskErrorKind, task,
+};
 use support::{Event, Ledger};
 
 const HANDSHAKE: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ pub(crate) fn find(dir: &Path, files: &mut Vec<(u64, PathBuf)>, closed: &mut Vec
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_file() {
-            files.push((entry.metadata()?.len(), path));
+            files.push((entry.metadata().map_or(0, |data| data.len()), path));
         } else if kind.is_dir()
             && let Err(error) = find(&path, files, closed)
         {

@@ -131,7 +131,7 @@ fn run() -> Fallible<ExitCode> {
     println!("\ncounted      {} text files, {}, below {}", text.0, text.1, dir.display());
     println!("left out     {} binary, {} unreadable", total.binary, total.unreadable.len() + closed.len());
     total.unreadable.iter().chain(&closed).take(3).for_each(|reason| println!("             {reason}"));
-    for (who, time) in [("one process".to_owned(), alone), (format!("{workers} workers"), together)] {
+    for (who, time) in [("one process".to_owned(), alone), (format!("pool of {workers}"), together)] {
         println!("{who:<12} {time:.2?}, {:.1} MB/s", total.bytes as f64 / 1e6 / time.as_secs_f64());
     }
     let factor = alone.as_secs_f64() / together.as_secs_f64();
@@ -140,7 +140,7 @@ fn run() -> Fallible<ExitCode> {
     let same = total == expected;
     println!(
         "totals       {}",
-        if same { "the same, word by word" } else { "NOT the same: did files change?" }
+        if same { "the same, word by word" } else { "NOT the same; did files change?" }
     );
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

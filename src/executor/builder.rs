@@ -10,17 +10,19 @@ use async_lock::Semaphore;
 use serde::de::DeserializeOwned;
 
 use crate::error::StartError;
-use crate::launch::hello::MAX_DEPTH;
 use crate::launch::{EnvChange, Worker};
+use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Initializer};
 use crate::scheduler::policy::Settings;
 use crate::scheduler::supervisor;
+use crate::submit::Submitter;
 use crate::sys::{cpus, process, start};
 use crate::task::{Registry, Task, guarded};
 use crate::wire::codec;
+use crate::wire::hello::MAX_DEPTH;
 use crate::worker;
 
-use super::{Handle, ProcessPoolExecutor, TaskOptions};
+use super::ProcessPoolExecutor;
 
 /// More workers than any machine has use for: a number above it is a mistake.
 const MAX_WORKERS: usize = 4096;
@@ -226,15 +228,16 @@ impl Builder {
             initializer: self.initializer.is_some(),
             depth: worker::depth(),
         };
-        let gate = self.max_pending.map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
+        let gate = self
+            .max_pending
+            .map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
         let engine = Engine::new(settings, worker, self.initializer, gate)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
-        supervisor::start(Arc::clone(&engine)).map_err(|error| StartError::spawn("start the pool's thread", error))?;
-        Ok(ProcessPoolExecutor {
-            handle: Arc::new(Handle { engine, limit: self.max_message_size }),
-            options: self.task_options.defaults(),
-        })
+        supervisor::start(Arc::clone(&engine))
+            .map_err(|error| StartError::spawn("start the pool's thread", error))?;
+        let submitter = Submitter::new(engine, self.max_message_size, self.task_options.defaults());
+        Ok(ProcessPoolExecutor(submitter))
     }
 
     fn settings(&self) -> Result<Settings, StartError> {
@@ -256,11 +259,15 @@ impl Builder {
             }
         }
         if self.max_pending.is_some_and(|count| count > usize::MAX >> 9) {
-            return Err(StartError::invalid("`max_pending` is larger than any memory: leave it out for no bound"));
+            return Err(StartError::invalid(
+                "`max_pending` is larger than any memory: leave it out for no bound",
+            ));
         }
         for (name, limit) in [("start_timeout", self.start_timeout), ("stop_timeout", self.stop_timeout)] {
             if limit > Duration::from_secs(365 * 86_400) {
-                return Err(StartError::invalid(format!("`{name}` is longer than a year: give a shorter one")));
+                return Err(StartError::invalid(format!(
+                    "`{name}` is longer than a year: give a shorter one"
+                )));
             }
         }
         if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {

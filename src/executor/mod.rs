@@ -1,7 +1,6 @@
 //! The pool as people call it.
 
 mod builder;
-mod options;
 mod reserve;
 mod shutdown;
 
@@ -10,22 +9,20 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use futures::stream::{self, Stream};
 
 use crate::error::{Refusal, StartError, SubmitError, TaskError};
 use crate::future::TaskFuture;
 use crate::map::Map;
+use crate::options::TaskOptions;
 use crate::park;
-use crate::scheduler::engine::{Engine, Gate, Job};
+use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Event;
-use crate::scheduler::slot::Slot;
-use crate::task::{Registry, Task, guarded};
-use crate::wire::codec::{self, EncodeError};
+use crate::submit::Submitter;
+use crate::task::Task;
 
 pub use builder::{Builder, InitializerOutput, default_max_workers};
-pub use options::{OnCancel, TaskOptions};
 pub use reserve::{Permit, Reserve};
 pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 
@@ -54,30 +51,7 @@ pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct ProcessPoolExecutor {
-    handle: Arc<Handle>,
-    options: TaskOptions,
-}
-
-/// Counts the handles of a pool by its `Arc`. Futures and the supervisor hold the engine only.
-struct Handle {
-    engine: Arc<Engine>,
-    /// The largest message, in bytes.
-    limit: usize,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.engine.abandon();
-    }
-}
-
-/// A task whose arguments have been encoded.
-pub(crate) struct Prepared {
-    job: Job,
-    timeout: Option<Duration>,
-    kill_on_cancel: bool,
-}
+pub struct ProcessPoolExecutor(Submitter);
 
 impl ProcessPoolExecutor {
     /// A pool with as many workers as this process may use CPUs: see [`default_max_workers`].
@@ -127,9 +101,8 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
-        self.prepare_ref(task, &args).and_then(|prepared| self.accept(prepared)).unwrap_or_else(|reason| {
-            TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()))
-        })
+        self.accept(task, &args)
+            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())))
     }
 
     /// Submits a task, or gives its arguments back with the reason of the refusal. Never blocks.
@@ -142,9 +115,7 @@ impl ProcessPoolExecutor {
         task: T,
         args: T::Args<'a>,
     ) -> Result<TaskFuture<T::Output>, SubmitError<T::Args<'a>>> {
-        self.prepare_ref(task, &args)
-            .and_then(|prepared| self.accept(prepared))
-            .map_err(|reason| SubmitError { args, reason })
+        self.accept(task, &args).map_err(|reason| SubmitError { args, reason })
     }
 
     /// Runs a task over all items, as Python's `Executor.map`: lazily, bounded, and in order.
@@ -182,7 +153,7 @@ impl ProcessPoolExecutor {
         T: Task,
         S: Stream<Item = T::Args<'a>>,
     {
-        Map::new(self.clone(), task, items)
+        Map::new(self.0.clone(), task, items)
     }
 
     /// Waits for room among the [`max_pending`](Builder::max_pending) tasks. Await it, or block with
@@ -192,7 +163,7 @@ impl ProcessPoolExecutor {
     ///
     /// When the pool is shut down or broken.
     pub fn reserve(&self) -> Reserve {
-        Reserve::new(self.clone())
+        Reserve::new(self.0.clone())
     }
 
     /// A permit, if there is room now.
@@ -201,8 +172,8 @@ impl ProcessPoolExecutor {
     ///
     /// [`Refusal::Full`] if there is none; or the pool is shut down or broken.
     pub fn try_reserve(&self) -> Result<Permit, SubmitError<()>> {
-        let permit = self.room().map_err(|reason| SubmitError { args: (), reason })?;
-        Ok(Permit::new(self.clone(), permit))
+        let permit = self.0.room().map_err(|reason| SubmitError { args: (), reason })?;
+        Ok(Permit::new(self.0.clone(), permit))
     }
 
     /// The same pool, with other options for the tasks that are submitted through this handle.
@@ -226,7 +197,7 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn with(&self, options: TaskOptions) -> ProcessPoolExecutor {
-        ProcessPoolExecutor { handle: Arc::clone(&self.handle), options: options.or(&self.options) }
+        ProcessPoolExecutor(self.0.with(options))
     }
 
     /// Starts all workers now instead of when there is work for them. Takes effect at the call; await it, or
@@ -303,80 +274,12 @@ impl ProcessPoolExecutor {
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        &self.handle.engine
+        self.0.engine()
     }
 
-    /// Takes a place among the pending tasks, if they are bounded.
-    fn room(&self) -> Result<Option<async_lock::SemaphoreGuardArc>, Refusal> {
-        if let Some(refusal) = self.engine().refusal() {
-            return Err(refusal);
-        }
-        match &self.engine().gate {
-            None => Ok(None),
-            Some(Gate { room, max_pending }) => match room.try_acquire_arc() {
-                Some(permit) => Ok(Some(permit)),
-                None => Err(Refusal::Full { max_pending: *max_pending }),
-            },
-        }
-    }
-
-    pub(crate) fn prepare<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<Prepared, TaskError> {
-        self.prepare_ref(task, &args).map_err(|reason| TaskError::not_run(T::NAME, reason.into()))
-    }
-
-    fn prepare_ref<T: Task>(&self, _task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
-        let mut body = Vec::new();
-        let limit = self.handle.limit;
-        let encoded = guarded(|| match codec::encode(args, &mut body, limit) {
-            Err(EncodeError::Refused(message)) => Err(Refusal::Encode { message }),
-            Err(EncodeError::TooLarge) => Err(Refusal::TooLarge { size: codec::size(args), limit: limit as u64 }),
-            Ok(()) => Ok(()),
-        });
-        encoded.unwrap_or_else(|payload| {
-            Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
-        })?;
-        let options = self.options.for_task(T::ENTRY);
-        let job = Job {
-            slot: Arc::new(Slot::new(T::NAME)),
-            task: Registry::get().number(T::ENTRY),
-            body: Arc::new(body),
-            permit: None,
-        };
-        Ok(Prepared { job, timeout: options.timeout, kill_on_cancel: options.kill_on_cancel() })
-    }
-
-    fn accept<R>(&self, prepared: Prepared) -> Result<TaskFuture<R>, Refusal> {
-        let permit = self.room()?;
-        self.accept_with(permit, prepared)
-    }
-
-    fn accept_with<R>(
-        &self,
-        permit: Option<async_lock::SemaphoreGuardArc>,
-        Prepared { mut job, timeout, kill_on_cancel }: Prepared,
-    ) -> Result<TaskFuture<R>, Refusal> {
-        job.permit = permit.map(Arc::new);
-        let slot = Arc::clone(&job.slot);
-        let engine = Arc::clone(self.engine());
-        let task = engine.submit(vec![(job, timeout)])?[0];
-        Ok(TaskFuture::accepted(slot, engine, task, kill_on_cancel))
-    }
-
-    /// Submits what belongs together. A `map` bounds itself and passes the gate.
-    pub(crate) fn submit_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
-        let parts: Vec<_> = prepared.iter().map(|one| (Arc::clone(&one.job.slot), one.kill_on_cancel)).collect();
-        let jobs = prepared.into_iter().map(|one| (one.job, one.timeout)).collect();
-        match self.engine().submit(jobs) {
-            Ok(tasks) => parts
-                .into_iter()
-                .zip(tasks)
-                .map(|((slot, kill), task)| TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill))
-                .collect(),
-            Err(reason) => parts
-                .into_iter()
-                .map(|(slot, _)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
-                .collect(),
-        }
+    fn accept<T: Task>(&self, task: T, args: &T::Args<'_>) -> Result<TaskFuture<T::Output>, Refusal> {
+        let prepared = self.0.prepare(task, args)?;
+        self.0.accept(self.0.room()?, prepared)
     }
 }
 

@@ -10,19 +10,18 @@ use async_lock::SemaphoreGuardArc;
 use crate::error::{Refusal, SubmitError, TaskError};
 use crate::future::TaskFuture;
 use crate::park;
+use crate::submit::Submitter;
 use crate::task::Task;
-
-use super::ProcessPoolExecutor;
 
 type Answer = Result<Permit, SubmitError<()>>;
 
-/// A future of a [`Permit`]: see [`ProcessPoolExecutor::reserve`]. Fair: who asks first is served first.
+/// A future of a [`Permit`]: see [`ProcessPoolExecutor::reserve`](crate::ProcessPoolExecutor::reserve). Fair: who asks first is served first.
 /// Dropping it gives up the place in the line.
 #[must_use = "futures do nothing unless they are awaited or waited for"]
 pub struct Reserve(Pin<Box<dyn Future<Output = Answer> + Send>>);
 
 impl Reserve {
-    pub(super) fn new(pool: ProcessPoolExecutor) -> Reserve {
+    pub(super) fn new(pool: Submitter) -> Reserve {
         Reserve(Box::pin(async move {
             let permit = match &pool.engine().gate {
                 Some(gate) => Some(gate.room.acquire_arc().await),
@@ -81,21 +80,21 @@ impl fmt::Debug for Reserve {
 /// ```
 #[must_use = "a permit holds its place until it is used or dropped"]
 pub struct Permit {
-    pool: ProcessPoolExecutor,
+    pool: Submitter,
     permit: Option<SemaphoreGuardArc>,
 }
 
 impl Permit {
-    pub(super) fn new(pool: ProcessPoolExecutor, permit: Option<SemaphoreGuardArc>) -> Permit {
+    pub(super) fn new(pool: Submitter, permit: Option<SemaphoreGuardArc>) -> Permit {
         Permit { pool, permit }
     }
 
-    /// Submits a task into the reserved place, as [`ProcessPoolExecutor::submit`] does.
+    /// Submits a task into the reserved place, as [`ProcessPoolExecutor::submit`](crate::ProcessPoolExecutor::submit) does.
     pub fn submit<T: Task>(self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
         let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()));
         self.pool
-            .prepare_ref(task, &args)
-            .and_then(|prepared| self.pool.accept_with(self.permit, prepared))
+            .prepare(task, &args)
+            .and_then(|prepared| self.pool.accept(self.permit, prepared))
             .unwrap_or_else(refused)
     }
 }

@@ -18,7 +18,7 @@ use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 
-use super::hello::{HELLO_MAX, Hello, MARKER, hex};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, hex};
 
 /// How to make the workers of a pool.
 #[derive(Debug, Default)]
@@ -64,7 +64,8 @@ const DESCRIPTORS: usize = 14;
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
 pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
-    let own = process::own_pidfd().map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
+    let own = process::own_pidfd()
+        .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
     let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
@@ -113,7 +114,9 @@ fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
     let mut body = Vec::new();
     codec::encode(hello, &mut body, HELLO_MAX).map_err(|_| {
         let count = hello.inherited.len();
-        StartError::invalid(format!("{count} descriptors without close-on-exec are open: too many to keep from workers"))
+        StartError::invalid(format!(
+            "{count} descriptors without close-on-exec are open: too many to keep from workers"
+        ))
     })?;
     let header = Header { len: body.len() as u64, ..Header::new(Kind::Hello) };
     Ok([&header.to_bytes()[..], &body].concat())

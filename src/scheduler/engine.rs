@@ -217,7 +217,8 @@ impl Engine {
                 return Some(Event::Revoked { task, why, taken });
             }
             Effect::Inspect { lane, seq, task } => {
-                let (phase, since) = core.links[lane.0].as_ref().map_or((Phase::Sent, 0), |link| link.phase(seq));
+                let (phase, since) =
+                    core.links[lane.0].as_ref().map_or((Phase::Sent, 0), |link| link.phase(seq));
                 let started = (since > 0).then(|| clock::moment(since, Instant::now()));
                 return Some(Event::Seen { task, phase, started });
             }

@@ -231,7 +231,8 @@ impl<J: Clone, R> Machine<J, R> {
             started: None,
         };
         let key = self.tasks.insert(task);
-        let no = TaskNo { key: u32::try_from(key).expect("four thousand million tasks fit"), serial: self.serial };
+        let no =
+            TaskNo { key: u32::try_from(key).expect("four thousand million tasks fit"), serial: self.serial };
         self.backlog.push(no);
         Ok(no)
     }
@@ -246,7 +247,9 @@ impl<J: Clone, R> Machine<J, R> {
         match event {
             Event::Up { lane } => self.up(now, lane, effects),
             Event::Down { lane, end, phases } => self.down(now, lane, end, &phases, effects),
-            Event::Replied { lane, seq, reply, ran_for } => self.replied(now, lane, seq, reply, ran_for, effects),
+            Event::Replied { lane, seq, reply, ran_for } => {
+                self.replied(now, lane, seq, reply, ran_for, effects)
+            }
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
             Event::Violated { lane, message } => self.condemn(now, lane, Reason::Protocol(message), effects),
             Event::Cancel { task, kill } => self.cancel(task, kill, effects),
@@ -441,7 +444,9 @@ impl<J: Clone, R> Machine<J, R> {
         let alive = matches!(lane.life, Life::Up | Life::Condemned { starting: false, .. });
         let no = match lane.sent.front() {
             // Nothing that a worker says after a lie is believed.
-            _ if matches!(lane.life, Life::Condemned { reason: Reason::Protocol(_), .. } | Life::Leaked) => return,
+            _ if matches!(lane.life, Life::Condemned { reason: Reason::Protocol(_), .. } | Life::Leaked) => {
+                return;
+            }
             Some(&(front, no)) if front == seq && alive => no,
             _ => {
                 let message = format!("it replied to task {seq}, which it does not have");
@@ -490,7 +495,14 @@ impl<J: Clone, R> Machine<J, R> {
         self.wake_by(Some(until));
     }
 
-    fn down(&mut self, now: Instant, lane_no: LaneNo, end: End, phases: &[Phase], effects: &mut Effects<J, R>) {
+    fn down(
+        &mut self,
+        now: Instant,
+        lane_no: LaneNo,
+        end: End,
+        phases: &[Phase],
+        effects: &mut Effects<J, R>,
+    ) {
         let lane = std::mem::replace(&mut self.lanes[lane_no.0], Lane::new(now));
         let (starting, reason) = match lane.life {
             Life::Starting { .. } => (true, None),
@@ -529,7 +541,9 @@ impl<J: Clone, R> Machine<J, R> {
         let cause = match (reason, end) {
             (Some(Reason::Closing), _) => return,
             (Some(Reason::Handshake(error)), _) => StartError::Handshake(error),
-            (Some(Reason::Protocol(message)), _) => StartError::Handshake(HandshakeError::Protocol { message }),
+            (Some(Reason::Protocol(message)), _) => {
+                StartError::Handshake(HandshakeError::Protocol { message })
+            }
             (_, End::Unborn(error)) => error,
             (_, End::Exited(fate)) => StartError::Handshake(HandshakeError::Died { cause: fate.cause }),
         };

@@ -108,7 +108,8 @@ impl Poller {
             let other = epoll::EventFlags::OUT.complement();
             Ready {
                 token,
-                writable: flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR | epoll::EventFlags::HUP),
+                writable: flags
+                    .intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR | epoll::EventFlags::HUP),
                 readable: flags.intersects(other),
             }
         });

@@ -98,7 +98,9 @@ impl Lane {
     /// When something must happen to this lane although no event comes.
     pub(crate) fn wake(&self, stall: Duration) -> Option<Instant> {
         match self.life {
-            Life::Starting { until } | Life::Retiring { until } | Life::Condemned { until, .. } => Some(until),
+            Life::Starting { until } | Life::Retiring { until } | Life::Condemned { until, .. } => {
+                Some(until)
+            }
             Life::Up if self.sent.len() > 1 => Some(self.front_since + stall),
             Life::Up | Life::Empty | Life::Leaked => None,
         }

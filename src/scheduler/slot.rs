@@ -24,11 +24,16 @@ pub(crate) struct Slot {
 }
 
 enum State {
-    Pending { waker: Option<Waker>, callbacks: Vec<Callback> },
+    Pending {
+        waker: Option<Waker>,
+        callbacks: Vec<Callback>,
+    },
     /// Shared with callbacks that have not run yet, if there are any.
     Settled(Arc<Outcome>),
     /// Gone to the caller; whether it was a cancellation is remembered.
-    Taken { cancelled: bool },
+    Taken {
+        cancelled: bool,
+    },
 }
 
 /// What is to be told, outside of any lock.
@@ -75,7 +80,8 @@ impl Slot {
             State::Taken { .. } => Poll::Ready(None),
             State::Settled(outcome) => {
                 let cancelled = is_cancelled(outcome);
-                let State::Settled(outcome) = std::mem::replace(&mut *state, State::Taken { cancelled }) else {
+                let State::Settled(outcome) = std::mem::replace(&mut *state, State::Taken { cancelled })
+                else {
                     unreachable!("the state was looked at under the lock")
                 };
                 Poll::Ready(Some(outcome))

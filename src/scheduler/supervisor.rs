@@ -249,7 +249,8 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
             worker.give_up(StartError::Handshake(HandshakeError::Version))
         }
         Kind::Ready if !worker.ready => {
-            let judged = engine.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&reply.body));
+            let judged =
+                engine.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&reply.body));
             match judged {
                 Ok(()) => {
                     worker.ready = true;
@@ -261,7 +262,9 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
         Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
             worker.give_up(refused_start(&reply))
         }
-        Kind::Done | Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if worker.ready => {
+        Kind::Done | Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge
+            if worker.ready =>
+        {
             let ran_for = Duration::from_nanos(nanos);
             Some(Event::Replied { lane, seq, reply, ran_for })
         }

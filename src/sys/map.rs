@@ -36,7 +36,10 @@ impl SharedMap {
         let sealed = rustix::fs::fcntl_get_seals(fd)?.contains(SEALS);
         let size = u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
         if !sealed || size < len as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed memory file of the right size"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a sealed memory file of the right size",
+            ));
         }
         SharedMap::map(fd, len)
     }
@@ -44,7 +47,14 @@ impl SharedMap {
     fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<SharedMap> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
         let base = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)?
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )?
         };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(SharedMap { base, len })

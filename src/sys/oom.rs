@@ -40,7 +40,8 @@ impl OomCounts {
     fn differ(&self, after: &[OomCounts]) -> Option<bool> {
         let groups = after.iter().filter_map(|after| after.group.as_ref()).map(|(file, kills)| {
             // In a group of its own the worker came later than its first count, so every kill there counts.
-            let before = self.group.as_ref().filter(|(before, _)| before == file).map_or(0, |&(_, kills)| kills);
+            let before =
+                self.group.as_ref().filter(|(before, _)| before == file).map_or(0, |&(_, kills)| kills);
             *kills > before
         });
         let machine = after.iter().filter_map(|after| Some(after.machine? > self.machine?));

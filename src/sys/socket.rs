@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown,
+    socketpair, sockopt,
 };
 
 /// A connected pair: the parent's end and the worker's.
@@ -71,7 +72,12 @@ pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io
 ///
 /// A peer that dies with unread bytes makes the kernel say ECONNRESET once before the end: the bytes it had
 /// sent come first, so that is passed over.
-pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize, wait: bool) -> io::Result<usize> {
+pub(crate) fn receive(
+    fd: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    wait: bool,
+) -> io::Result<usize> {
     let mut flags = RecvFlags::empty();
     flags.set(RecvFlags::DONTWAIT, !wait);
     let spare = buffer.spare_capacity_mut();

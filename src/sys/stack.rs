@@ -15,7 +15,8 @@ const ALT_STACK: usize = 64 << 10;
 /// SIGSEGV already. `on_overflow` runs in a signal handler.
 pub(crate) fn watch(on_overflow: fn()) {
     let Some(lowest) = lowest_address() else { return };
-    if GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096).is_err() || ON_OVERFLOW.set(on_overflow).is_err() {
+    if GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096).is_err() || ON_OVERFLOW.set(on_overflow).is_err()
+    {
         return;
     }
     // The signal stack is used until the process ends.
@@ -26,7 +27,9 @@ pub(crate) fn watch(on_overflow: fn()) {
         // is not installed over somebody else's.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
-            if libc::sigaction(signal, std::ptr::null(), &raw mut action) != 0 || action.sa_sigaction != libc::SIG_DFL {
+            if libc::sigaction(signal, std::ptr::null(), &raw mut action) != 0
+                || action.sa_sigaction != libc::SIG_DFL
+            {
                 continue;
             }
             libc::sigaltstack(&raw const alternative, std::ptr::null_mut());

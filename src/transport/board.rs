@@ -105,7 +105,8 @@ impl Board {
     pub(crate) fn progress(&self, seq: u64) -> (Progress, u64) {
         let progress = self.0.word(slot(seq)).load(Acquire);
         let since = self.0.word(slot(seq) + 8).load(Relaxed);
-        let known = [Progress::Sent, Progress::Claimed, Progress::Started, Progress::Finished, Progress::Revoked];
+        let known =
+            [Progress::Sent, Progress::Claimed, Progress::Started, Progress::Finished, Progress::Revoked];
         match known.into_iter().find(|&known| state(seq, known) == progress) {
             Some(progress) => (progress, since),
             // Nobody writes that but a worker gone wrong, and a worker gone wrong may have done anything.

@@ -9,7 +9,7 @@ pub(crate) const HEADER: usize = 32;
 /// What a frame says. Which kinds are allowed when is the reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// To a worker, before it exists: who it is. Body: [`Hello`](crate::launch::hello::Hello).
+    /// To a worker, before it exists: who it is. Body: [`Hello`](crate::wire::hello::Hello).
     Hello,
     /// To a worker: run this before anything else, then report ready. Body: arguments.
     Init,
@@ -73,7 +73,10 @@ pub(crate) struct Frame {
 pub(crate) enum Malformed {
     Kind(u8),
     Padding,
-    TooLong { len: u64, limit: u64 },
+    TooLong {
+        len: u64,
+        limit: u64,
+    },
     /// The memory for the bytes that arrived cannot be had.
     OutOfMemory,
 }
@@ -83,7 +86,9 @@ impl std::fmt::Display for Malformed {
         match self {
             Malformed::Kind(kind) => write!(f, "a frame of unknown kind {kind}"),
             Malformed::Padding => f.write_str("a frame header with bytes set that must be zero"),
-            Malformed::TooLong { len, limit } => write!(f, "a frame of {len} bytes, over the limit of {limit}"),
+            Malformed::TooLong { len, limit } => {
+                write!(f, "a frame of {len} bytes, over the limit of {limit}")
+            }
             Malformed::OutOfMemory => f.write_str("a frame larger than the memory there is"),
         }
     }
@@ -108,7 +113,8 @@ impl Header {
 
     fn from_bytes(bytes: &[u8; HEADER], limit: u64) -> Result<Header, Malformed> {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let kind = KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
+        let kind =
+            KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
         if bytes[1..4] != [0; 3] {
             return Err(Malformed::Padding);
         }
@@ -228,7 +234,8 @@ mod test {
 
     #[test]
     fn any_cut_of_the_stream_gives_the_same_frames() {
-        let frames = [frame(Kind::Run, 0), frame(Kind::Done, 3), frame(Kind::Ready, 200), frame(Kind::Retire, 0)];
+        let frames =
+            [frame(Kind::Run, 0), frame(Kind::Done, 3), frame(Kind::Ready, 200), frame(Kind::Retire, 0)];
         let bytes = stream(&frames);
         for cut in 0..=bytes.len() {
             let (a, b) = bytes.split_at(cut);

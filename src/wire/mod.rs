@@ -3,3 +3,4 @@
 mod bounded;
 pub(crate) mod codec;
 pub(crate) mod frame;
+pub(crate) mod hello;

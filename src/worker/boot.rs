@@ -8,11 +8,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::launch::hello::{HELLO_MAX, Hello, MARKER, hex};
 use crate::sys::{fd, process, socket, start};
 use crate::transport::{Board, Inbound};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Kind};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, hex};
 
 use super::serve::{Serve, serve};
 use super::vigil;

@@ -63,7 +63,8 @@ pub fn carry(args: Args) -> Result<Reply, String> {
 /// program.
 pub fn bombs(fuse: Option<&str>) -> Vec<Bomb> {
     let mut all = Vec::new();
-    for stage in [Stage::ArgsEncode, Stage::ArgsDecode, Stage::Body, Stage::ResultEncode, Stage::ResultDecode] {
+    for stage in [Stage::ArgsEncode, Stage::ArgsDecode, Stage::Body, Stage::ResultEncode, Stage::ResultDecode]
+    {
         for fault in FAULTS {
             let bomb = Bomb { stage, fault, fuse: fuse.map(str::to_owned) };
             if !(bomb.is_ours() && matches!(fault, Fault::Crash | Fault::Exit)) {

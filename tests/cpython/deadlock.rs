@@ -6,7 +6,10 @@ use super::bomb::{Args, Bomb, Fault, Outcome, Stage, bombs, carry, judge};
 use super::tasks::{echo, pool_of};
 use crate::support;
 
-fn submit(pool: &ProcessPoolExecutor, bombs: &[Option<Bomb>]) -> Vec<TaskFuture<Result<super::bomb::Reply, String>>> {
+fn submit(
+    pool: &ProcessPoolExecutor,
+    bombs: &[Option<Bomb>],
+) -> Vec<TaskFuture<Result<super::bomb::Reply, String>>> {
     bombs.iter().map(|bomb| pool.submit(carry, Args(bomb.clone()))).collect()
 }
 

@@ -52,7 +52,7 @@ support::isolated! {
         assert!(output.line("counted").starts_with("70 text files, 6.51 kB, below "), "{}", output.stdout);
         assert_eq!(output.line("left out"), "0 binary, 0 unreadable");
         assert!(output.line("one process").ends_with("MB/s"));
-        assert!(output.line("2 workers").ends_with("MB/s"));
+        assert!(output.line("pool of 2").ends_with("MB/s"));
         assert!(output.line("speed-up").contains("the same files, read once before"));
         assert_eq!(output.line("totals"), "the same, word by word");
         assert!(!output.stdout.contains("lost"), "{}", output.stdout);
@@ -89,7 +89,7 @@ support::isolated! {
         assert_eq!(times(&output, "the"), 63);
         assert_eq!(output.line("lost"), "tasks: 1 of 1, begun: 1; the first error:");
         assert_eq!(output.line("replaced"), "workers: 1; 2 took part, 1 alive at the end");
-        assert!(output.line("1 workers").ends_with("MB/s"));
+        assert!(output.line("pool of 1").ends_with("MB/s"));
     }
 
     fn word_count_leaves_out_what_is_no_text_and_says_so() {

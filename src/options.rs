@@ -75,10 +75,15 @@ impl TaskOptions {
     /// What holds for a task of this function.
     pub(crate) fn for_task(&self, entry: &Entry) -> Effective {
         let own_timeout = entry.timeout_ms.map(Duration::from_millis);
-        let own_on_cancel = entry.kill_on_cancel.map(|kill| if kill { OnCancel::Kill } else { OnCancel::Finish });
+        let own_on_cancel =
+            entry.kill_on_cancel.map(|kill| if kill { OnCancel::Kill } else { OnCancel::Finish });
         let defaults = self.defaults.as_deref();
         Effective {
-            timeout: self.timeout.or(own_timeout).or_else(|| defaults?.timeout).filter(|&limit| limit < FOREVER),
+            timeout: self
+                .timeout
+                .or(own_timeout)
+                .or_else(|| defaults?.timeout)
+                .filter(|&limit| limit < FOREVER),
             on_cancel: self.on_cancel.or(own_on_cancel).or_else(|| defaults?.on_cancel).unwrap_or_default(),
         }
     }

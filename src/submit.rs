@@ -1,0 +1,125 @@
+//! The way of a task into the pool: encoded, accepted, or refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::error::{Refusal, TaskError};
+use crate::future::TaskFuture;
+use crate::options::TaskOptions;
+use crate::scheduler::engine::{Engine, Gate, Job};
+use crate::scheduler::slot::Slot;
+use crate::task::{Registry, Task, guarded};
+use crate::wire::codec::{self, EncodeError};
+
+/// A handle of a pool, with the options of what is submitted through it.
+#[derive(Clone)]
+pub(crate) struct Submitter {
+    handle: Arc<Handle>,
+    pub(crate) options: TaskOptions,
+}
+
+/// Counts the handles of a pool by its `Arc`. Futures and the supervisor hold the engine only.
+struct Handle {
+    engine: Arc<Engine>,
+    /// The largest message, in bytes.
+    limit: usize,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.abandon();
+    }
+}
+
+/// A task whose arguments have been encoded.
+pub(crate) struct Prepared {
+    job: Job,
+    timeout: Option<Duration>,
+    kill_on_cancel: bool,
+}
+
+impl Submitter {
+    pub(crate) fn new(engine: Arc<Engine>, limit: usize, options: TaskOptions) -> Submitter {
+        Submitter { handle: Arc::new(Handle { engine, limit }), options }
+    }
+
+    /// Another handle of the same pool.
+    pub(crate) fn with(&self, options: TaskOptions) -> Submitter {
+        Submitter { handle: Arc::clone(&self.handle), options: options.or(&self.options) }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.handle.engine
+    }
+
+    /// Takes a place among the pending tasks, if they are bounded.
+    pub(crate) fn room(&self) -> Result<Option<SemaphoreGuardArc>, Refusal> {
+        if let Some(refusal) = self.engine().refusal() {
+            return Err(refusal);
+        }
+        match &self.engine().gate {
+            None => Ok(None),
+            Some(Gate { room, max_pending }) => match room.try_acquire_arc() {
+                Some(permit) => Ok(Some(permit)),
+                None => Err(Refusal::Full { max_pending: *max_pending }),
+            },
+        }
+    }
+
+    /// Encodes the arguments, on the caller's thread.
+    pub(crate) fn prepare<T: Task>(&self, _task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
+        let mut body = Vec::new();
+        let limit = self.handle.limit;
+        let encoded = guarded(|| match codec::encode(args, &mut body, limit) {
+            Err(EncodeError::Refused(message)) => Err(Refusal::Encode { message }),
+            Err(EncodeError::TooLarge) => {
+                Err(Refusal::TooLarge { size: codec::size(args), limit: limit as u64 })
+            }
+            Ok(()) => Ok(()),
+        });
+        encoded.unwrap_or_else(|payload| {
+            Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
+        })?;
+        let options = self.options.for_task(T::ENTRY);
+        let job = Job {
+            slot: Arc::new(Slot::new(T::NAME)),
+            task: Registry::get().number(T::ENTRY),
+            body: Arc::new(body),
+            permit: None,
+        };
+        Ok(Prepared { job, timeout: options.timeout, kill_on_cancel: options.kill_on_cancel() })
+    }
+
+    /// Submits one task into a place that was taken for it.
+    pub(crate) fn accept<R>(
+        &self,
+        permit: Option<SemaphoreGuardArc>,
+        Prepared { mut job, timeout, kill_on_cancel }: Prepared,
+    ) -> Result<TaskFuture<R>, Refusal> {
+        job.permit = permit.map(Arc::new);
+        let slot = Arc::clone(&job.slot);
+        let engine = Arc::clone(self.engine());
+        let task = engine.submit(vec![(job, timeout)])?[0];
+        Ok(TaskFuture::accepted(slot, engine, task, kill_on_cancel))
+    }
+
+    /// Submits what belongs together. A `map` bounds itself and passes the gate.
+    pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
+        let parts: Vec<_> =
+            prepared.iter().map(|one| (Arc::clone(&one.job.slot), one.kill_on_cancel)).collect();
+        let jobs = prepared.into_iter().map(|one| (one.job, one.timeout)).collect();
+        match self.engine().submit(jobs) {
+            Ok(tasks) => parts
+                .into_iter()
+                .zip(tasks)
+                .map(|((slot, kill), task)| TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill))
+                .collect(),
+            Err(reason) => parts
+                .into_iter()
+                .map(|(slot, _)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
+                .collect(),
+        }
+    }
+}
