@@ -43,7 +43,8 @@ pub enum StartError {
         /// What it said.
         message: String,
     },
-    /// The program was built without the start hook and `procpool::init()` has not been called.
+    /// The program was built without the start hook and `procpool::init()` has not been called, or was called
+    /// too late: what ran before it in a worker has used up the worker's standard input.
     NotInitialised,
     /// Pools nested in the tasks of pools, deeper than 10.
     #[non_exhaustive]

@@ -293,8 +293,14 @@ impl Builder {
 
 /// Whether this program can have workers.
 fn check_program() -> Result<(), StartError> {
-    if !start::has_looked() {
+    if !start::has_looked() || worker::has_strayed() {
         return Err(StartError::NotInitialised);
+    }
+    if process::would_be_secure() {
+        return Err(StartError::invalid(
+            "this program runs with more rights than the user who started it (set-user-id, set-group-id or file \
+             capabilities): it cannot have worker processes, since they would have to trust that user",
+        ));
     }
     if worker::depth() >= MAX_DEPTH {
         return Err(StartError::TooDeep { limit: MAX_DEPTH });

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Close;
+use crate::scheduler::supervisor;
 
 /// How to end a pool: see [`ProcessPoolExecutor::shutdown_with`](crate::ProcessPoolExecutor::shutdown_with).
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +91,10 @@ impl Shutdown {
     }
 
     /// Blocks until the pool has ended, if it was to be waited for. Do not call it in async code: await this
-    /// instead.
-    pub fn wait(self) -> ShutdownReport {
+    /// instead. In a callback on the pool's own thread, which is the one that ends the pool, it does not wait:
+    /// the pool ends after the callback has returned.
+    pub fn wait(mut self) -> ShutdownReport {
+        self.wait &= !supervisor::is_thread_of(&self.engine);
         park::block_on(self)
     }
 }

@@ -18,7 +18,7 @@ use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, hex};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark};
 
 /// How to make the workers of a pool.
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
             EnvChange::Clear => command.env_clear(),
         };
     }
-    command.env(MARKER, hex(nonce));
+    command.env(MARKER, mark(nonce, std::process::id()));
     if let Some(dir) = &worker.current_dir {
         command.current_dir(dir);
     }

@@ -30,18 +30,24 @@ const DEAF: Duration = Duration::from_millis(50);
 const TURN: usize = 256;
 
 thread_local! {
-    static ON_SUPERVISOR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The engine whose supervisor this thread is; only ever compared.
+    static SUPERVISED: std::cell::Cell<*const Engine> = const { std::cell::Cell::new(std::ptr::null()) };
 }
 
 /// Whether this is the thread that completes tasks: waiting for one here would never end.
 pub(crate) fn is_current_thread() -> bool {
-    ON_SUPERVISOR.get()
+    !SUPERVISED.get().is_null()
+}
+
+/// Whether this is the thread that ends this very pool.
+pub(crate) fn is_thread_of(engine: &Engine) -> bool {
+    std::ptr::eq(SUPERVISED.get(), engine)
 }
 
 /// Starts the thread. It ends by itself with the pool.
 pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
     let run = move || {
-        ON_SUPERVISOR.set(true);
+        SUPERVISED.set(Arc::as_ptr(&engine));
         // The program's signal handlers run on its own threads.
         process::block_signals();
         Supervisor { stations: (0..engine.max_workers).map(|_| Station::default()).collect(), engine }.run();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
@@ -66,6 +66,17 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(taken)
+}
+
+/// Opens `/dev/null` in place of those of the standard three descriptors that are closed, as Rust's runtime does
+/// before `main`: otherwise a file of a task would become its standard output.
+pub(crate) fn fill_standard() {
+    while let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
+        && null.as_raw_fd() <= 2
+    {
+        // It stays open for the life of the process, as standard descriptors do.
+        let _ = null.into_raw_fd();
+    }
 }
 
 /// A duplicate with a high number; with any number where the limit is low.

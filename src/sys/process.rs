@@ -64,10 +64,28 @@ pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether the process behind a descriptor ends within a second. One that has just lost its children may take a
+/// moment to be seen as ended.
+pub(crate) fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
+    let moment = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0)
+}
+
 /// Whether this program runs with more rights than whoever started it.
 pub(crate) fn is_secure() -> bool {
     // SAFETY: reads a value that the kernel left for the process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether this program started again would run with more rights than this process gives it.
+pub(crate) fn would_be_secure() -> bool {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    is_secure() || geteuid() != getuid() || getegid() != getgid()
+}
+
+/// The user of this process.
+pub(crate) fn user() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 /// Keeps the calling thread out of the way of the program's signal handlers.
@@ -80,9 +98,21 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// What a worker sets for itself: SIGPIPE as Rust's `main` would find it, no core files, a name for `ps`, that
-/// it dies before its parent when memory runs out, and that it wakes up when its parent dies.
+/// Lets all signals through to the calling thread.
+fn unblock_signals() {
+    // SAFETY: an all-zero signal set is a valid value to be filled, and the mask concerns this thread only.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// What a worker sets for itself: no blocked signals, SIGPIPE as Rust's `main` would find it, no core files, a
+/// name for `ps`, that it dies before its parent when memory runs out, and that it wakes up when its parent dies.
 pub(crate) fn settle_in(index: usize) {
+    // The thread that started this process blocks them all, and a process inherits that through `exec`.
+    unblock_signals();
     // SAFETY: ignoring SIGPIPE installs no handler, and is what the Rust runtime does before `main`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes

@@ -16,12 +16,13 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
-/// The process that made the pair this descriptor is an end of; an error if it is no such thing.
-pub(crate) fn maker(fd: BorrowedFd<'_>) -> io::Result<u32> {
+/// The process that made the pair this descriptor is an end of, and its user; an error if it is no such thing.
+pub(crate) fn maker(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     if sockopt::socket_domain(fd)? != AddressFamily::UNIX || sockopt::socket_type(fd)? != SocketType::STREAM {
         return Err(Errno::PROTOTYPE.into());
     }
-    Ok(sockopt::socket_peercred(fd)?.pid.as_raw_nonzero().get().unsigned_abs())
+    let maker = sockopt::socket_peercred(fd)?;
+    Ok((maker.pid.as_raw_nonzero().get().unsigned_abs(), maker.uid.as_raw()))
 }
 
 /// Sends all of `bytes` with two descriptors, into an empty socket.
@@ -35,16 +36,12 @@ pub(crate) fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], attached: [BorrowedFd<
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Reads what is there without taking it and without waiting.
-pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::net::recv(fd, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(read, _)| read)?)
-}
-
-/// Takes bytes that [`peek`] saw, with the two descriptors that came with them.
-pub(crate) fn receive_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, [OwnedFd; 2])> {
+/// Reads what is there, with duplicates of the two descriptors that came with it, without taking it and without
+/// waiting.
+pub(crate) fn peek_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, [OwnedFd; 2])> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::PEEK | RecvFlags::DONTWAIT;
     let message = recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
     let mut attached = Vec::new();
     for entry in ancillary.drain() {
@@ -59,6 +56,12 @@ pub(crate) fn receive_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
         Ok(attached) => Ok((message.bytes, attached)),
         Err(_) => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// Takes bytes that [`peek_with`] saw; the descriptors with them go away.
+pub(crate) fn take(fd: BorrowedFd<'_>, seen: &mut [u8]) -> io::Result<()> {
+    rustix::net::recv(fd, seen, RecvFlags::DONTWAIT)?;
+    Ok(())
 }
 
 /// Sends some of the pieces; `WouldBlock` if none can be sent now.

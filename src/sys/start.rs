@@ -3,13 +3,10 @@
 //! The hook is the first of the program's initialisers. In a worker it calls those that would have come after
 //! it (static C++ among them), so that tasks find the program as `main` would find it, and never returns.
 
-use std::ffi::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the hook or `init` has looked at this process, so that its children will as well.
 static LOOKED: AtomicBool = AtomicBool::new(false);
-
-type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 pub(crate) fn has_looked() -> bool {
     LOOKED.load(Ordering::Relaxed)
@@ -21,7 +18,9 @@ pub(crate) fn looked() {
 
 #[cfg(feature = "auto-init")]
 mod hook {
-    use super::*;
+    use std::ffi::{c_char, c_int};
+
+    type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
     unsafe extern "C" {
         #[link_name = "__init_array_start"]

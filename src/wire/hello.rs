@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::fd::Inherited;
 
-/// The environment variable by which a process suspects that it is a worker. It holds the nonce in hexadecimal
-/// digits, and is removed before any other code of the program runs.
+/// The environment variable by which a process suspects that it is a worker; see [`mark`]. It is removed before
+/// any other code of the program runs.
 pub(crate) const MARKER: &str = "PROCPOOL_WORKER";
 
-/// Bytes of a hello on the wire, at most.
-pub(crate) const HELLO_MAX: usize = 64 << 10;
+/// Bytes of a hello on the wire, at most. The kernel hands out no more than the first buffer of a message that has
+/// descriptors at a look, and that holds some 48 KiB.
+pub(crate) const HELLO_MAX: usize = 32 << 10;
 
 /// Pools may be nested in tasks so deep.
 pub(crate) const MAX_DEPTH: u32 = 10;
@@ -30,7 +31,13 @@ pub(crate) struct Hello {
     pub(crate) inherited: Vec<Inherited>,
 }
 
-/// A nonce as the marker shows it.
-pub(crate) fn hex(nonce: &[u8; 16]) -> String {
-    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What the marker of a worker says: the nonce in hexadecimal digits, and who starts it.
+pub(crate) fn mark(nonce: &[u8; 16], parent: u32) -> String {
+    let hex: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex}-{parent}")
+}
+
+/// Who started the process that has this marker, if it is one.
+pub(crate) fn marked_by(marker: &str) -> Option<u32> {
+    marker.split_once('-')?.1.parse().ok()
 }

@@ -3,16 +3,19 @@
 //! A worker has a marker in its environment, a unix stream socket as standard input whose other end was made by
 //! its parent, and in that socket a hello with the nonce that the marker names. Anything less is an ordinary
 //! start of the program: a variable set by hand, a marker that leaked, a stranger's socket. A program that runs
-//! with more rights than its caller is never a worker.
+//! with more rights than its caller is never a worker, and nobody's worker has another user's parent.
+//!
+//! A process that was started as a worker and does not recognise itself must never have workers, or each of
+//! them would go the same way: it is remembered as strayed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::sys::{fd, process, socket, start};
 use crate::transport::{Board, Inbound};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Kind};
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, hex};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark, marked_by};
 
 use super::serve::{Serve, serve};
 use super::vigil;
@@ -24,13 +27,24 @@ pub(crate) fn depth() -> u32 {
     DEPTH.load(Ordering::Relaxed)
 }
 
+/// Whether this process was started to be a worker of its parent, and did not become one.
+static STRAYED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn has_strayed() -> bool {
+    STRAYED.load(Ordering::Relaxed)
+}
+
 /// Returns in an ordinary process. In a worker it never does: `prepare` brings the program to the state that
 /// `main` would see, then the worker serves and exits.
 pub(crate) fn take_over_if_worker(prepare: impl FnOnce()) {
     if start::has_looked() {
         return;
     }
-    let Some(recognised) = recognise() else { return start::looked() };
+    let Some(recognised) = recognise() else {
+        let maker = std::env::var_os(MARKER).and_then(|marker| marked_by(marker.to_str()?));
+        STRAYED.store(maker == Some(process::parent()), Ordering::Relaxed);
+        return start::looked();
+    };
     start::looked();
     become_worker(recognised, prepare)
 }
@@ -38,7 +52,7 @@ pub(crate) fn take_over_if_worker(prepare: impl FnOnce()) {
 struct Recognised {
     hello: Hello,
     parent: OwnedFd,
-    page: OwnedFd,
+    board: Board,
 }
 
 fn recognise() -> Option<Recognised> {
@@ -47,36 +61,44 @@ fn recognise() -> Option<Recognised> {
         return None;
     }
     let stdin = rustix::stdio::stdin();
-    let maker = socket::maker(stdin).ok()?;
+    let (maker, user) = socket::maker(stdin).ok()?;
+    if user != process::user() {
+        return None;
+    }
     let mut buffer = vec![0; HEADER + HELLO_MAX];
-    let seen = socket::peek(stdin, &mut buffer).ok()?;
+    let (seen, [parent, page]) = socket::peek_with(stdin, &mut buffer).ok()?;
     let mut rest = &buffer[..seen];
     let frame = Decoder::new(HELLO_MAX as u64).feed(&mut rest).ok()??;
     let len = seen - rest.len();
     let hello: Hello = (frame.header.kind == Kind::Hello).then(|| codec::decode(&frame.body).ok())??;
-    if marker.to_str() != Some(&hex(&hello.nonce)) {
+    if marker.to_str() != Some(&mark(&hello.nonce, maker)) {
         return None;
     }
-    let (_, [parent, page]) = socket::receive_with(stdin, &mut buffer[..len]).ok()?;
     if maker != process::parent() {
-        // Ours, but the parent is dead: there is nobody to work for.
-        std::process::exit(0);
+        if process::is_ending(parent.as_fd()) {
+            // Ours, but the parent is dead: there is nobody to work for.
+            std::process::exit(0);
+        }
+        return None;
     }
-    Some(Recognised { hello, parent, page })
+    let board = Board::open(page.as_fd()).ok()?;
+    // Only now is it ours to take.
+    socket::take(stdin, &mut buffer[..len]).ok()?;
+    Some(Recognised { hello, parent, board })
 }
 
-fn become_worker(Recognised { hello, parent, page }: Recognised, prepare: impl FnOnce()) -> ! {
+fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
     start::remove_variable(MARKER);
     fd::close_inherited(&hello.inherited);
     DEPTH.store(hello.depth, Ordering::Relaxed);
     process::settle_in(hello.index);
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
     drop(parent);
-    let (Ok((socket, parent)), Ok(board)) = (channel, Board::open(page.as_fd())) else {
+    let Ok((socket, parent)) = channel else {
         // Without its channel it can only die; the parent sees that and says so.
         std::process::exit(70);
     };
-    drop(page);
+    fd::fill_standard();
     prepare();
     if vigil::start(parent).is_err() {
         std::process::exit(71);

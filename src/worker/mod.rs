@@ -5,4 +5,4 @@ pub(crate) mod panic;
 mod serve;
 mod vigil;
 
-pub(crate) use boot::{depth, take_over_if_worker};
+pub(crate) use boot::{depth, has_strayed, take_over_if_worker};

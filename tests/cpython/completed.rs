@@ -30,7 +30,7 @@ support::isolated! {
         for timeout in [Duration::ZERO, Duration::from_millis(100)] {
             let States { running, cancelled, failed, successful, gate: _gate, pool: _pool, .. } = States::new();
             let futures = [running, cancelled, failed, successful];
-            let all: Vec<_> = as_completed(futures).timeout(timeout).collect();
+            let all: Vec<_> = as_completed(futures).timeout(timeout).into_iter().collect();
             let [Ok(a), Ok(b), Ok(c), Err(late)] = &all[..] else { panic!("{all:?}") };
             let values: Vec<_> = [a, b, c].into_iter().filter_map(|result| result.as_ref().ok()).collect();
             assert_eq!((values, late.unfinished), (vec![&42], 1));
@@ -40,7 +40,8 @@ support::isolated! {
     fn a_late_as_completed_tells_how_many_of_how_many_are_not_done() {
         let States { pending, running, cancelled, successful, gate: _gate, pool: _pool, .. } = States::new();
         let futures = [cancelled, pending, running, successful];
-        let late = as_completed(futures).timeout(Duration::ZERO).find_map(Result::err).expect("two are not done");
+        let mut items = as_completed(futures).timeout(Duration::ZERO).into_iter();
+        let late = items.find_map(Result::err).expect("two are not done");
         assert_eq!(late.to_string(), "2 (of 4) futures unfinished");
     }
 

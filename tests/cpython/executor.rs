@@ -183,12 +183,12 @@ support::isolated! {
         let late = (2..10).map(|n| pool.submit(counted_after, (&closed.path(), n)));
         let mut both = as_completed(early.into_iter().chain(late)).timeout(std::time::Duration::ZERO);
         for _ in 0..2 {
-            drop(both.next().expect("two are done").expect("in time").expect("a value"));
+            drop(smol::block_on(both.next()).expect("two are done").expect("in time").expect("a value"));
             assert_eq!(Counted::alive(), 0);
         }
-        let late = both.next().expect("the timeout").err().expect("eight are not done");
+        let late = smol::block_on(both.next()).expect("the timeout").err().expect("eight are not done");
         assert_eq!((late.unfinished, late.total), (8, 10));
-        assert!(both.next().is_none());
+        assert!(smol::block_on(both.next()).is_none());
         closed.open();
         let mut rest = 0;
         for result in as_completed(both.into_unfinished()) {

@@ -1,0 +1,302 @@
+//! A terminal's signals reach the program and not its workers (F23).
+
+#![allow(unsafe_code, reason = "a terminal, a session, and signal handlers")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::FromRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use procpool::{ProcessPoolExecutor, TaskFuture, task};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use support::{Program, eventually, tagged_pids};
+
+const ORPHAN: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const INTERRUPT: &[u8] = b"\x03";
+const QUIT: &[u8] = b"\x1c";
+
+/// Works for a while, beside a program that it started.
+#[task]
+fn work(n: u64) -> u64 {
+    let mut sleep = Command::new("sleep").arg("0.3").spawn().expect("sleep");
+    assert!(sleep.wait().expect("it ends").success(), "the program that the task started was hit");
+    n
+}
+
+/// Never ends, nor does the program that it started.
+#[task]
+fn never_end() {
+    let _sleep = Command::new("sleep").arg("60").spawn().expect("sleep");
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// The dispositions of this process and of a program that it starts.
+#[task]
+fn dispositions() -> (String, String) {
+    let own = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let child = Command::new("cat").arg("/proc/self/status").output().expect("cat");
+    (own, String::from_utf8(child.stdout).expect("text"))
+}
+
+/// The signal that ends a program which a task has started and then interrupted.
+#[task]
+fn interrupt_a_child() -> Option<i32> {
+    let mut sleep = Command::new("sleep").arg("60").spawn().expect("sleep");
+    support::kill(sleep.id(), support::Signal::INT);
+    sleep.wait().expect("it ends").signal()
+}
+
+static CAUGHT: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn catch(_signal: libc::c_int) {
+    CAUGHT.fetch_add(1, Ordering::Relaxed);
+}
+
+fn catch_signals() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        // SAFETY: the handler only adds to an atomic.
+        unsafe { libc::signal(signal, catch as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
+fn busy_pool() -> (ProcessPoolExecutor, Vec<TaskFuture<u64>>) {
+    let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+    let futures: Vec<_> = (0..6).map(|n| pool.submit(work, n)).collect();
+    eventually("two tasks run", PATIENCE, || futures.iter().filter(|future| future.running()).count() == 2);
+    (pool, futures)
+}
+
+support::program! {
+    /// Prints nothing after the signal: when the terminal has hung up, nobody could read it.
+    fn a_program_that_catches_signals() -> i32 {
+        catch_signals();
+        let (pool, futures) = busy_pool();
+        let workers = pool.worker_pids();
+        println!("ready");
+        eventually("the signal comes", PATIENCE, || CAUGHT.load(Ordering::Relaxed) == 1);
+        assert_eq!(futures.iter().filter(|future| future.done()).count(), 0, "it came while the first tasks ran");
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.result().expect("a value"), n);
+        }
+        assert_eq!(pool.worker_pids(), workers, "no worker was hit");
+        pool.shutdown(true).wait();
+        7
+    }
+
+    fn a_program_that_waits_for_an_interrupt_with_tokio() -> i32 {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let interrupt = tokio::signal::ctrl_c();
+            let mut interrupt = std::pin::pin!(interrupt);
+            // The handler is there once the future has been polled.
+            assert!(futures::poll!(interrupt.as_mut()).is_pending());
+            let (pool, futures) = busy_pool();
+            println!("ready");
+            interrupt.await.expect("a handler");
+            for (n, future) in (0..).zip(futures) {
+                assert_eq!(future.await.expect("a value"), n);
+            }
+            pool.shutdown(true).await;
+        });
+        7
+    }
+
+    fn a_program_that_does_not_care() {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+        let futures: Vec<_> = (0..4).map(|_| pool.submit(never_end, ())).collect();
+        eventually("two tasks run", PATIENCE, || futures.iter().filter(|future| future.running()).count() == 2);
+        println!("ready");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn a_program_that_tells_dispositions() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let (worker, child) = pool.submit(dispositions, ()).result().expect("a value");
+        for (whose, status) in [("worker", worker), ("child", child)] {
+            for line in status.lines().filter(|line| line.starts_with("Sig")) {
+                println!("{whose} {}", line.replace('\t', " "));
+            }
+        }
+        println!("interrupted child {:?}", pool.submit(interrupt_a_child, ()).result().expect("a value"));
+        pool.shutdown(true).wait();
+        println!("told");
+    }
+}
+
+/// A program that leads a session on a terminal of its own. Dropping it kills it.
+struct OnTerminal {
+    /// Our end of the terminal; `None` once it has hung up.
+    master: Option<File>,
+    child: Child,
+    seen: String,
+}
+
+impl OnTerminal {
+    fn start(name: &str) -> OnTerminal {
+        let (mut master, mut slave) = (-1, -1);
+        let none = std::ptr::null_mut::<libc::c_char>();
+        // SAFETY: both numbers are written before the call returns 0, and nobody else owns the descriptors.
+        let (master, slave) = unsafe {
+            let opened =
+                libc::openpty(&raw mut master, &raw mut slave, none, std::ptr::null(), std::ptr::null());
+            assert_eq!(opened, 0, "a terminal: {}", std::io::Error::last_os_error());
+            libc::fcntl(master, libc::F_SETFD, libc::FD_CLOEXEC);
+            libc::fcntl(slave, libc::F_SETFD, libc::FD_CLOEXEC);
+            (File::from_raw_fd(master), File::from_raw_fd(slave))
+        };
+        let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
+        let mut command = Program::command(name);
+        command.stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: these are system calls only, safe between fork and exec.
+        unsafe { command.pre_exec(lead_a_session) };
+        let child = command.spawn().expect("the test binary starts again");
+        OnTerminal { master: Some(master), child, seen: String::new() }
+    }
+
+    /// Reads what appears on the terminal until it contains `what`.
+    #[track_caller]
+    fn read_until(&mut self, what: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.seen.contains(what) {
+            let master = self.master.as_mut().expect("it has not hung up");
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).expect("seconds");
+            let ready = poll(&mut [PollFd::new(&*master, PollFlags::IN)], Some(&timeout)).unwrap_or(0);
+            assert!(ready > 0 || !left.is_zero(), "no {what:?} on the terminal, only:\n{}", self.seen);
+            let mut buffer = [0; 4096];
+            // The last one to close the terminal makes our end fail, which is how it ends.
+            match if ready > 0 { master.read(&mut buffer) } else { continue } {
+                Ok(count) if count > 0 => self.seen.push_str(&String::from_utf8_lossy(&buffer[..count])),
+                _ => panic!("no {what:?} on the terminal before its end, only:\n{}", self.seen),
+            }
+        }
+    }
+
+    fn press(&mut self, key: &[u8]) {
+        self.master.as_mut().expect("it has not hung up").write_all(key).expect("a key");
+    }
+
+    fn hang_up(&mut self) {
+        self.master = None;
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", PATIENCE, || {
+            status = self.child.try_wait().expect("nobody else waits for it");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lead_a_session() -> std::io::Result<()> {
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain system calls. Whoever started the tests may have these signals ignored, as a shell does for
+    // what it runs in the background; a program in the foreground of a terminal has the defaults.
+    unsafe {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+        if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// The program goes on, and so do its tasks.
+fn survives(name: &str, act: impl FnOnce(&mut OnTerminal)) {
+    let mut program = OnTerminal::start(name);
+    program.read_until("ready");
+    act(&mut program);
+    let status = program.wait();
+    assert_eq!(status.code(), Some(7), "{status}; on the terminal:\n{}", program.seen);
+    eventually("nothing is left", ORPHAN, || tagged_pids().is_empty());
+}
+
+/// The program dies, and all that it started with it.
+fn dies(signal: i32, act: impl FnOnce(&mut OnTerminal)) {
+    let mut program = OnTerminal::start("a_program_that_does_not_care");
+    program.read_until("ready");
+    assert!(tagged_pids().len() >= 5, "the program, two workers and what their tasks started");
+    act(&mut program);
+    let status = program.wait();
+    let began = Instant::now();
+    assert_eq!(status.signal(), Some(signal), "{status}; on the terminal:\n{}", program.seen);
+    eventually("everything is gone", ORPHAN, || tagged_pids().is_empty());
+    println!("T_orphan after signal {signal}: {:?}", began.elapsed());
+}
+
+support::isolated! {
+    timeout = 60;
+
+    fn an_interrupt_that_the_program_catches_leaves_its_tasks_alone() {
+        survives("a_program_that_catches_signals", |program| program.press(INTERRUPT));
+    }
+
+    fn an_interrupt_that_the_program_awaits_leaves_its_tasks_alone() {
+        survives("a_program_that_waits_for_an_interrupt_with_tokio", |program| program.press(INTERRUPT));
+    }
+
+    fn a_quit_that_the_program_catches_leaves_its_tasks_alone() {
+        survives("a_program_that_catches_signals", |program| program.press(QUIT));
+    }
+
+    fn a_hang_up_that_the_program_catches_leaves_its_tasks_alone() {
+        survives("a_program_that_catches_signals", OnTerminal::hang_up);
+    }
+
+    fn an_interrupt_ends_the_program_and_all_that_it_started() {
+        dies(libc::SIGINT, |program| program.press(INTERRUPT));
+    }
+
+    fn a_quit_ends_the_program_and_all_that_it_started() {
+        dies(libc::SIGQUIT, |program| program.press(QUIT));
+    }
+
+    fn a_hang_up_ends_the_program_and_all_that_it_started() {
+        dies(libc::SIGHUP, OnTerminal::hang_up);
+    }
+
+    fn tasks_and_what_they_start_have_the_default_dispositions() {
+        let mut program = OnTerminal::start("a_program_that_tells_dispositions");
+        program.read_until("told");
+        let seen = program.seen.clone();
+        println!("{seen}");
+        // The C library ignores two signals of its own, 32 and 33, in whatever it spawns: only the named ones count.
+        let named = (1 << 31) - 1;
+        let mask = |whose: &str, field: &str| {
+            let prefix = format!("{whose} {field}: ");
+            let line = seen.lines().find_map(|line| line.trim_end().strip_prefix(&prefix));
+            let mask = line.unwrap_or_else(|| panic!("no {prefix}"));
+            u64::from_str_radix(mask, 16).expect("a mask") & named
+        };
+        let pipe = 1 << (libc::SIGPIPE - 1);
+        assert_eq!(mask("worker", "SigIgn"), pipe, "what `main` of any Rust program finds, and nothing else");
+        assert_eq!(mask("worker", "SigBlk"), 0);
+        for field in ["SigIgn", "SigBlk", "SigCgt"] {
+            assert_eq!(mask("child", field), 0, "{field} of a program that a task starts");
+        }
+        assert!(seen.contains("interrupted child Some(2)"), "SIGINT ends what a task starts");
+    }
+}
