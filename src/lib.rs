@@ -130,6 +130,9 @@ pub use options::{OnCancel, TaskOptions};
 pub use procpool_macros::task;
 pub use task::Task;
 
+#[doc = include_str!("from_python.md")]
+pub mod from_python {}
+
 /// Becomes a worker if this process was started as one; otherwise does nothing and returns.
 ///
 /// With the feature `auto-init`, which is on by default, this happens before `main` and the call is not needed.

@@ -216,13 +216,18 @@ fn daemon_and_late_death() -> u32 {
     std::process::id()
 }
 
+/// Comes back when the daemon has left the worker's process group.
 fn daemonise() {
-    // SAFETY: the child only calls functions that are safe after `fork`.
+    // SAFETY: the child only calls functions that are safe after `fork`; the parent only asks for its session.
     unsafe {
-        if libc::fork() == 0 {
+        let child = libc::fork();
+        if child == 0 {
             libc::setsid();
             libc::sleep(20);
             libc::_exit(0);
+        }
+        while libc::getsid(child) != child {
+            std::hint::spin_loop();
         }
     }
 }

@@ -69,7 +69,13 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, _context:
         // SAFETY: as above.
         unsafe { libc::abort() };
     }
-    // SAFETY: `signal` may be called in a handler. The instruction that faulted does so again and ends the
-    // process with the true signal.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: `signal` and `raise` may be called in a handler, and `info` is valid as above. The instruction that
+    // faulted does so again and ends the process with the true signal; a signal that somebody sent does not come
+    // again by itself.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        if (*info).si_code <= 0 {
+            libc::raise(signal);
+        }
+    }
 }
