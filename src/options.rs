@@ -5,6 +5,25 @@ use std::time::Duration;
 use crate::task::Entry;
 
 /// What cancelling does to a task that runs.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{OnCancel, ProcessPoolExecutor, TaskOptions, task};
+///
+/// #[task]
+/// fn park() {
+///     loop {
+///         std::thread::park()
+///     }
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+/// let endless = pool.with(TaskOptions::new().on_cancel(OnCancel::Kill)).submit(park, ());
+/// drop(endless); // and with it its worker
+/// pool.shutdown(true).wait();
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnCancel {
@@ -39,13 +58,49 @@ pub struct TaskOptions {
 
 impl TaskOptions {
     /// Nothing set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// assert_eq!(pool.with(TaskOptions::new()).submit(double, 1).result()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> TaskOptions {
         TaskOptions::default()
     }
 
     /// The longest that the body may run, counted from its start: then its worker is killed with everything in
     /// its process group, the task gets [`TimedOut`](crate::TaskErrorKind::TimedOut), and the pool goes on. A
-    /// result that had left the worker counts. Zero times every task out that does not end at once.
+    /// result that had left the worker counts. Zero times every task out that does not end at once. The default
+    /// is no bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, TaskErrorKind, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let limit = Duration::from_millis(50);
+    /// let pool = ProcessPoolExecutor::new()?.with(TaskOptions::new().timeout(limit));
+    /// let error = pool.submit(park, ()).result().unwrap_err();
+    /// assert!(matches!(error.kind(), TaskErrorKind::TimedOut { ran_for, .. } if *ran_for >= limit));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> TaskOptions {
         self.timeout = Some(timeout);
         self
@@ -53,6 +108,27 @@ impl TaskOptions {
 
     /// What cancelling, or dropping the future, does to a task that runs. The default is
     /// [`OnCancel::Finish`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{OnCancel, ProcessPoolExecutor, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?.with(TaskOptions::new().on_cancel(OnCancel::Kill));
+    /// let endless = pool.submit(park, ());
+    /// while !endless.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(endless.cancel());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn on_cancel(mut self, on_cancel: OnCancel) -> TaskOptions {
         self.on_cancel = Some(on_cancel);
         self

@@ -52,9 +52,7 @@ support::isolated! {
         let pool = pool();
         let done = pool.submit(identity, 1);
         let slow = pool.submit(nap, 60_000);
-        while !done.done() {
-            std::thread::yield_now();
-        }
+        support::eventually("one is done and one runs", Duration::from_secs(10), || done.done() && slow.running());
         let mut completed = as_completed([("slow", slow), ("done", done)]).timeout(Duration::ZERO);
         let ends: Vec<_> = (&mut completed).into_iter().collect();
         assert!(matches!(ends[0], Ok(("done", Ok(1)))));
@@ -116,7 +114,9 @@ support::isolated! {
 
     fn wait_comes_back_with_the_first_that_fails() {
         let pool = pool();
-        let futures = [pool.submit(nap, 1), pool.submit(fail, 100), pool.submit(nap, 60_000)];
+        let endless = pool.submit(nap, 60_000);
+        support::eventually("one runs", Duration::from_secs(10), || endless.running());
+        let futures = [pool.submit(nap, 1), pool.submit(fail, 100), endless];
         let waited = wait(futures, ReturnWhen::FirstException).wait();
         assert_eq!((waited.done.len(), waited.not_done.len()), (2, 1));
         assert!(waited.not_done[0].running());

@@ -3,6 +3,8 @@
 //! `cpython/README.md` has the table: each case of theirs, and the test of ours that has its meaning, or the reason
 //! why it has none here.
 
+#![allow(unreachable_pub, reason = "a test binary exports nothing, and `pub` marks what its files share")]
+
 #[path = "cpython/bomb.rs"]
 mod bomb;
 #[path = "cpython/callbacks.rs"]
@@ -19,6 +21,8 @@ mod deadlock_end;
 mod deadlock_program;
 #[path = "cpython/executor.rs"]
 mod executor;
+#[path = "cpython/forced.rs"]
+mod forced;
 #[path = "cpython/future.rs"]
 mod future;
 #[path = "cpython/gate.rs"]
@@ -27,6 +31,14 @@ mod gate;
 mod initializer;
 #[path = "cpython/mapping.rs"]
 mod mapping;
+#[path = "cpython/process_pool.rs"]
+mod process_pool;
+#[path = "cpython/recycling.rs"]
+mod recycling;
+#[path = "cpython/shutdown.rs"]
+mod shutdown;
 mod support;
+#[path = "cpython/table.rs"]
+mod table;
 #[path = "cpython/tasks.rs"]
 mod tasks;

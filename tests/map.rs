@@ -59,6 +59,15 @@ support::isolated! {
         assert_eq!(squares, expected, "adaptive chunks");
     }
 
+    fn a_burst_of_replies_is_heard_to_its_end() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let slow = pool.submit(square, 0);
+        // The pool's own thread is kept busy, so that the replies of a whole bundle come to it at once.
+        slow.add_done_callback(|_| std::thread::sleep(Duration::from_millis(300)));
+        let squares = pool.map(square, 0..1000).chunksize(1000).into_iter();
+        assert_eq!(squares.map(|squared| squared.expect("a value")).count(), 1000);
+    }
+
     fn without_order_each_result_comes_once() {
         let squares: BTreeSet<u64> =
             pool().map(square, 0..500).unordered().chunksize(3).into_iter().map(|n| n.expect("a value")).collect();

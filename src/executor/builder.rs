@@ -87,6 +87,24 @@ impl Default for Builder {
 }
 
 /// What an initializer returns: `()`, or a `Result<(), E>` whose error is the error of the pool.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, StartError, task};
+///
+/// #[task]
+/// fn connect(address: &str) -> Result<(), String> {
+///     Err(format!("nobody is at {address}"))
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().initializer(connect, "localhost:1").build()?;
+/// match pool.warm_up().wait() {
+///     Err(StartError::Initializer { message, .. }) => assert_eq!(message, "nobody is at localhost:1"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), StartError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an initializer returns `()` or `Result<(), E>` with `E: Display`, not `{Self}`"
 )]
@@ -108,15 +126,50 @@ impl<E: fmt::Display + DeserializeOwned> InitializerOutput for Result<(), E> {
 }
 
 impl Builder {
-    /// The most workers at a time. The default is [`default_max_workers`].
+    /// The most workers at a time, from 1 to 4096. The default is [`default_max_workers`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_workers(3).build()?;
+    /// assert_eq!(pool.max_workers(), 3);
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn max_workers(mut self, count: usize) -> Builder {
         self.max_workers = Some(count);
         self
     }
 
     /// A task that every worker runs before all others, on the same thread: to load what tasks need, or to
-    /// start a runtime. If it returns an `Err` or panics, the worker cannot start; after three such failures
-    /// in a row the pool is broken with that error.
+    /// start a runtime. Python's `initializer` and `initargs`. The arguments are encoded here, once.
+    ///
+    /// It counts as part of the start, so [`start_timeout`](Builder::start_timeout) bounds it. If it returns an
+    /// `Err` or panics, the worker cannot start; after three such failures in a row the pool is broken with that
+    /// error, see [`StartError::Initializer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// #[task]
+    /// fn fill(count: u64) {
+    ///     SQUARES.set((0..count).map(|n| n * n).collect()).unwrap()
+    /// }
+    ///
+    /// #[task]
+    /// fn square(n: usize) -> Option<u64> {
+    ///     SQUARES.get()?.get(n).copied()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().initializer(fill, 100).build()?;
+    /// assert_eq!(pool.submit(square, 12).result()?, Some(144));
+    /// assert_eq!(square(12), None); // it ran in the workers only
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn initializer<T: Task>(mut self, _task: T, args: T::Args<'_>) -> Builder
     where
         T::Output: InitializerOutput,
@@ -138,7 +191,24 @@ impl Builder {
         self
     }
 
-    /// Replaces a worker that was sent so many tasks. The default is never. At least 1.
+    /// Replaces a worker that was sent so many tasks: against leaks, and for tasks that leave things behind. The
+    /// default is never. At least 1. Python's `max_tasks_per_child`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn process() -> u32 {
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(1).build()?;
+    /// let first = pool.submit(process, ()).result()?;
+    /// assert_ne!(pool.submit(process, ()).result()?, first);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_tasks_per_child(mut self, count: usize) -> Builder {
         self.max_tasks_per_child = Some(count);
         self
@@ -148,49 +218,183 @@ impl Builder {
     /// [`Refusal::Full`](crate::Refusal::Full), or wait in
     /// [`reserve`](ProcessPoolExecutor::reserve). The default is no bound. At least 1. A
     /// [`map`](ProcessPoolExecutor::map) bounds itself and does not count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, TaskErrorKind, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_pending(1).build()?;
+    /// let place = pool.try_reserve()?; // takes the only place
+    /// let full = pool.submit(double, 1).result().unwrap_err();
+    /// assert!(matches!(full.kind(), TaskErrorKind::Full { max_pending: 1, .. }));
+    /// drop(place);
+    /// assert_eq!(pool.submit(double, 1).result()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_pending(mut self, count: usize) -> Builder {
         self.max_pending = Some(count);
         self
     }
 
     /// The largest encoded arguments of a task, and the largest encoded result, in bytes. The default is 1 GiB.
+    /// At least 1. What is larger fails its own task, with [`TooLarge`](crate::TaskErrorKind::TooLarge).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, TaskErrorKind, task};
+    ///
+    /// #[task]
+    /// fn length(text: &str) -> usize {
+    ///     text.len()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_message_size(1_000).build()?;
+    /// let error = pool.submit(length, &"long ".repeat(1_000)).result().unwrap_err();
+    /// assert!(matches!(error.kind(), TaskErrorKind::TooLarge { limit: 1_000, .. }));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn max_message_size(mut self, bytes: usize) -> Builder {
         self.max_message_size = bytes;
         self
     }
 
     /// Sets an environment variable in the workers, which otherwise have the environment of this process at
-    /// the time they start.
+    /// the time they start. A name that is empty or has a `=` in it is an error of [`build`](Builder::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn variable(name: &str) -> Option<String> {
+    ///     std::env::var(name).ok()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().env("OMP_NUM_THREADS", "1").build()?;
+    /// assert_eq!(pool.submit(variable, "OMP_NUM_THREADS").result()?.as_deref(), Some("1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Builder {
         self.env.push(EnvChange::Set(key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
     /// Removes an environment variable from the workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn knows(name: &str) -> bool {
+    ///     std::env::var_os(name).is_some()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().env_remove("PATH").build()?;
+    /// assert!(knows("PATH"));
+    /// assert!(!pool.submit(knows, "PATH").result()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Builder {
         self.env.push(EnvChange::Remove(key.as_ref().to_owned()));
         self
     }
 
     /// Starts the workers with no environment but what is set after this call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn environment() -> Vec<(String, String)> {
+    ///     std::env::vars().collect()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().env_clear().env("LANG", "C").build()?;
+    /// assert_eq!(pool.submit(environment, ()).result()?, [("LANG".to_owned(), "C".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn env_clear(mut self) -> Builder {
         self.env.push(EnvChange::Clear);
         self
     }
 
-    /// The directory in which workers start. The default is that of this process at the time.
+    /// The directory in which workers start. The default is that of this process at the time. One that is not
+    /// there is an error of [`build`](Builder::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn directory() -> PathBuf {
+    ///     std::env::current_dir().unwrap()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().current_dir("/").build()?;
+    /// assert_eq!(pool.submit(directory, ()).result()?, PathBuf::from("/"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Builder {
         self.current_dir = Some(dir.as_ref().to_owned());
         self
     }
 
-    /// How long a worker may take to become ready, its initializer included. The default is 10 s.
+    /// How long a worker may take to become ready, its initializer included. The default is 10 s, the most is a
+    /// year. One that takes longer is killed and counts as a failed start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, StartError, task};
+    ///
+    /// #[task]
+    /// fn never_ready() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder()
+    ///     .initializer(never_ready, ())
+    ///     .start_timeout(Duration::from_millis(50))
+    ///     .build()?;
+    /// assert!(matches!(pool.warm_up().wait(), Err(StartError::Handshake(_))));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn start_timeout(mut self, limit: Duration) -> Builder {
         self.start_timeout = limit;
         self
     }
 
-    /// How long a worker that is asked to end may take, before it is killed. The default is 5 s.
+    /// How long a worker that is asked to end may take, before it is killed; and how long a killed one may take,
+    /// before it is given up as [`leaked`](crate::ShutdownReport::leaked). The default is 5 s, the most is a year.
+    ///
+    /// It does not bound the tasks: see [`ShutdownOptions::within`](crate::ShutdownOptions::within).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = procpool::ProcessPoolExecutor::builder().stop_timeout(Duration::from_secs(1)).build()?;
+    /// assert!(pool.shutdown(true).wait().leaked.is_empty());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn stop_timeout(mut self, limit: Duration) -> Builder {
         self.stop_timeout = limit;
         self
@@ -198,17 +402,45 @@ impl Builder {
 
     /// Options for all tasks that say nothing else, neither by `#[task(…)]` nor by
     /// [`with`](ProcessPoolExecutor::with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn spin() {
+    ///     loop {
+    ///         std::hint::spin_loop()
+    ///     }
+    /// }
+    ///
+    /// let options = TaskOptions::new().timeout(Duration::from_millis(50));
+    /// let pool = ProcessPoolExecutor::builder().task_options(options).build()?;
+    /// assert!(pool.submit(spin, ()).result().unwrap_err().is_timeout());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn task_options(mut self, options: TaskOptions) -> Builder {
         self.task_options = options;
         self
     }
 
-    /// Makes the pool. No worker is started before there is work, or [`warm_up`](ProcessPoolExecutor::warm_up).
+    /// Makes the pool. No worker is started before there is work, or [`warm_up`](ProcessPoolExecutor::warm_up):
+    /// so that a worker cannot start is told by the tasks, not here.
     ///
     /// # Errors
     ///
     /// [`StartError`]: a setting makes no sense, two tasks of the program have one name, procpool was not
-    /// initialised, pools are nested too deep, or the system lacks what is needed.
+    /// initialised, pools are nested too deep, the program runs with more rights than its user, or the system
+    /// lacks what is needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procpool::ProcessPoolExecutor::builder().current_dir("/no/such/place").build().unwrap_err();
+    /// assert_eq!(error.to_string(), "`current_dir` is /no/such/place, which is no directory");
+    /// ```
     pub fn build(self) -> Result<ProcessPoolExecutor, StartError> {
         let settings = self.settings()?;
         if let Some(mistake) = self.mistake {
@@ -325,7 +557,10 @@ fn default_workers() -> Result<usize, StartError> {
 
 /// How many workers a pool has if nothing else is said: the environment variable `PROCPOOL_MAX_WORKERS` if it
 /// is a number, else the CPUs that this process may use, by its CPU affinity and by the quota of its control
-/// groups (versions 1 and 2). Python's executor looks at the affinity only.
+/// groups (versions 1 and 2).
+///
+/// Python takes the CPUs of the machine, since 3.13 those of the affinity. A variable that is set to something
+/// else than a positive number is passed over here, and is an error of [`Builder::build`].
 ///
 /// # Examples
 ///

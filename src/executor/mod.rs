@@ -59,11 +59,27 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// See [`Builder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// assert!(pool.worker_pids().is_empty()); // workers start when there is work
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn new() -> Result<ProcessPoolExecutor, StartError> {
         ProcessPoolExecutor::builder().build()
     }
 
-    /// Configures a pool.
+    /// Configures a pool. What is not said has the default that its method in [`Builder`] names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_workers(2).max_pending(100).build()?;
+    /// # let _ = pool;
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -110,6 +126,23 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// As [`submit`](ProcessPoolExecutor::submit), as a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn add(a: u32, b: u32) -> u32 {
+    ///     a + b
+    /// }
+    ///
+    /// let (closed, open) = (ProcessPoolExecutor::new()?, ProcessPoolExecutor::new()?);
+    /// closed.shutdown(false);
+    /// let sum = closed.try_submit(add, (1, 2)).or_else(|refused| open.try_submit(add, refused.into_args()))?;
+    /// assert_eq!(sum.result()?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_submit<'a, T: Task>(
         &self,
         task: T,
@@ -148,6 +181,31 @@ impl ProcessPoolExecutor {
     }
 
     /// [`map`](ProcessPoolExecutor::map) over the items of a `Stream`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn length(word: String) -> usize {
+    ///     word.len()
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # procpool::__private::block_on(async {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let (words, incoming) = mpsc::unbounded();
+    /// for word in ["one", "three"] {
+    ///     words.unbounded_send(word.to_owned())?;
+    /// }
+    /// drop(words);
+    /// assert_eq!(pool.map_stream(length, incoming).try_collect::<Vec<_>>().await?, [3, 5]);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn map_stream<'a, T, S>(&self, task: T, items: S) -> Map<'a, T, S>
     where
         T: Task,
@@ -156,12 +214,32 @@ impl ProcessPoolExecutor {
         Map::new(self.0.clone(), task, items)
     }
 
-    /// Waits for room among the [`max_pending`](Builder::max_pending) tasks. Await it, or block with
-    /// [`wait`](Reserve::wait). The [`Permit`] keeps its place until it is used or dropped.
+    /// Waits for room among the [`max_pending`](Builder::max_pending) tasks, for as long as it takes; without
+    /// such a bound there always is room. Await it, or block with [`wait`](Reserve::wait). The [`Permit`] keeps
+    /// its place until it is used or dropped.
     ///
     /// # Errors
     ///
     /// When the pool is shut down or broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_pending(2).build()?;
+    /// let mut doubled = Vec::new();
+    /// for n in 0..10 {
+    ///     doubled.push(pool.reserve().wait()?.submit(double, n)); // never more than two at a time
+    /// }
+    /// assert_eq!(doubled.pop().unwrap().result()?, 18);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reserve(&self) -> Reserve {
         Reserve::new(self.0.clone())
     }
@@ -171,6 +249,17 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// [`Refusal::Full`] if there is none; or the pool is shut down or broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::Refusal;
+    ///
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_pending(1).build()?;
+    /// let _taken = pool.try_reserve()?;
+    /// assert!(matches!(pool.try_reserve().unwrap_err().reason(), Refusal::Full { max_pending: 1, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_reserve(&self) -> Result<Permit, SubmitError<()>> {
         let permit = self.0.room().map_err(|reason| SubmitError { args: (), reason })?;
         Ok(Permit::new(self.0.clone(), permit))
@@ -226,8 +315,29 @@ impl ProcessPoolExecutor {
     /// every task has its outcome and every worker is gone; without, it is ready at once and the pool ends by
     /// itself, also when the handles are dropped. May be called again, from anywhere.
     ///
+    /// Python's `Executor.shutdown`. With `wait=False` Python's interpreter still waits for the pool before it
+    /// exits; here the end of `main` ends the workers.
+    ///
     /// For a bound in time, or to cancel or kill, see
     /// [`shutdown_with`](ProcessPoolExecutor::shutdown_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let accepted = pool.submit(double, 21);
+    /// pool.shutdown(true).wait();
+    /// assert!(accepted.done() && pool.worker_pids().is_empty());
+    /// assert_eq!(accepted.result()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&self, wait: bool) -> Shutdown {
         self.shutdown_with(ShutdownOptions::new().wait(wait))
     }
@@ -259,16 +369,58 @@ impl ProcessPoolExecutor {
     }
 
     /// The most workers that this pool has at a time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// assert_eq!(pool.max_workers(), procpool::default_max_workers());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn max_workers(&self) -> usize {
         self.engine().max_workers
     }
 
     /// The process ids of the workers that live now, those that are starting included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn process() -> u32 {
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let worker = pool.submit(process, ()).result()?;
+    /// assert!(pool.worker_pids().contains(&worker));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn worker_pids(&self) -> Vec<u32> {
         self.engine().pids()
     }
 
     /// How many tasks have been accepted and are not done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let _endless = [pool.submit(park, ()), pool.submit(park, ())];
+    /// assert_eq!(pool.pending(), 2);
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn pending(&self) -> usize {
         self.engine().pending()
     }
@@ -292,18 +444,39 @@ impl fmt::Debug for ProcessPoolExecutor {
     }
 }
 
-/// A future that is ready when all workers are: see [`ProcessPoolExecutor::warm_up`].
+/// A future that is ready when all workers are: see [`ProcessPoolExecutor::warm_up`]. The workers start whether
+/// this is used or not.
+///
+/// # Examples
+///
+/// ```
+/// # procpool::__private::block_on(async {
+/// let pool = procpool::ProcessPoolExecutor::builder().max_workers(2).build()?;
+/// pool.warm_up().await?;
+/// # Ok::<(), procpool::StartError>(())
+/// # })?;
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Debug)]
 pub struct WarmUp {
     engine: Arc<Engine>,
 }
 
 impl WarmUp {
-    /// Blocks until all workers are ready.
+    /// Blocks until all workers are ready. Do not call it in async code: await this instead.
     ///
     /// # Errors
     ///
     /// See [`ProcessPoolExecutor::warm_up`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// pool.shutdown(false);
+    /// assert!(pool.warm_up().wait().is_err());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn wait(self) -> Result<(), StartError> {
         park::block_on(self)
     }

@@ -15,8 +15,27 @@ use crate::task::Task;
 
 type Answer = Result<Permit, SubmitError<()>>;
 
-/// A future of a [`Permit`]: see [`ProcessPoolExecutor::reserve`](crate::ProcessPoolExecutor::reserve). Fair: who asks first is served first.
-/// Dropping it gives up the place in the line.
+/// A future of a [`Permit`]: see [`ProcessPoolExecutor::reserve`](crate::ProcessPoolExecutor::reserve). Fair:
+/// who asks first is served first. Dropping it gives up the place in the line.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # procpool::__private::block_on(async {
+/// let pool = ProcessPoolExecutor::builder().max_pending(10).build()?;
+/// assert_eq!(pool.reserve().await?.submit(double, 4).await?, 8);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[must_use = "futures do nothing unless they are awaited or waited for"]
 pub struct Reserve(Pin<Box<dyn Future<Output = Answer> + Send>>);
 
@@ -35,11 +54,23 @@ impl Reserve {
         }))
     }
 
-    /// Blocks until there is room.
+    /// Blocks until there is room. Do not call it in async code: await this instead.
     ///
     /// # Errors
     ///
     /// When the pool is shut down or broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::Refusal;
+    ///
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// pool.shutdown(false);
+    /// let refused = pool.reserve().wait().unwrap_err();
+    /// assert!(matches!(refused.reason(), Refusal::PoolClosed));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn wait(self) -> Result<Permit, SubmitError<()>> {
         park::block_on(self)
     }
@@ -89,7 +120,27 @@ impl Permit {
         Permit { pool, permit }
     }
 
-    /// Submits a task into the reserved place, as [`ProcessPoolExecutor::submit`](crate::ProcessPoolExecutor::submit) does.
+    /// Submits a task into the reserved place, as
+    /// [`ProcessPoolExecutor::submit`](crate::ProcessPoolExecutor::submit) does. The place is free again when the
+    /// task is done. Arguments that cannot be encoded, and a pool that ended meanwhile, are told by the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_pending(1).build()?;
+    /// let permit = pool.try_reserve()?;
+    /// pool.shutdown(false);
+    /// let late = permit.submit(double, 1).result().unwrap_err();
+    /// assert_eq!(late.ran(), procpool::Ran::No);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn submit<T: Task>(self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
         let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()));
         self.pool

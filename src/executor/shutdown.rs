@@ -12,6 +12,20 @@ use crate::scheduler::machine::Close;
 use crate::scheduler::supervisor;
 
 /// How to end a pool: see [`ProcessPoolExecutor::shutdown_with`](crate::ProcessPoolExecutor::shutdown_with).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::ShutdownOptions;
+///
+/// // Finish what runs, but not what waits, and take at most ten seconds.
+/// let options = ShutdownOptions::new().cancel_futures(true).within(Duration::from_secs(10));
+///
+/// let pool = procpool::ProcessPoolExecutor::new()?;
+/// pool.shutdown_with(options).wait();
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ShutdownOptions {
     wait: bool,
@@ -27,30 +41,124 @@ impl Default for ShutdownOptions {
 }
 
 impl ShutdownOptions {
-    /// Wait for everything that was accepted.
+    /// Wait for everything that was accepted, as long as it takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::ShutdownOptions;
+    ///
+    /// // The same as `pool.shutdown(true)`.
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// pool.shutdown_with(ShutdownOptions::new()).wait();
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn new() -> ShutdownOptions {
         ShutdownOptions::default()
     }
 
     /// Whether the future that `shutdown_with` returns ends with the pool (the default) or at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(park, ());
+    /// pool.shutdown_with(ShutdownOptions::new().wait(false)).wait(); // comes back at once
+    /// assert!(!endless.done());
+    /// assert!(endless.kill());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn wait(mut self, wait: bool) -> ShutdownOptions {
         self.wait = wait;
         self
     }
 
-    /// Cancel what has not started.
+    /// Cancel what has not started. What runs is finished. The default is `false`. Python's `cancel_futures`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+    /// let running = pool.submit(park, ());
+    /// let waiting = pool.submit(park, ());
+    /// while !running.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// pool.shutdown_with(ShutdownOptions::new().cancel_futures(true).wait(false));
+    /// assert!(waiting.cancelled() && !running.done());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn cancel_futures(mut self, cancel: bool) -> ShutdownOptions {
         self.cancel_futures = cancel;
         self
     }
 
-    /// Cancel what has not started, and kill what runs.
+    /// Cancel what has not started, and kill what runs. The default is `false`. Python 3.14's `kill_workers`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(park, ());
+    /// pool.shutdown_with(ShutdownOptions::new().kill(true)).wait();
+    /// assert!(endless.cancelled());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn kill(mut self, kill: bool) -> ShutdownOptions {
         self.kill = kill;
         self
     }
 
-    /// After so long, cancel and kill what is left.
+    /// After so long, counted from the call of `shutdown_with`, cancel and kill what is left. The default is no
+    /// bound. Of several such calls on one pool the earliest end holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(park, ());
+    /// let report = pool.shutdown_with(ShutdownOptions::new().within(Duration::from_millis(20))).wait();
+    /// assert_eq!((report.cancelled, endless.cancelled()), (1, true));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn within(mut self, limit: Duration) -> ShutdownOptions {
         self.within = Some(limit);
         self
@@ -65,7 +173,29 @@ impl ShutdownOptions {
     }
 }
 
-/// What became of a pool's tasks at its end.
+/// What became of a pool's tasks at its end. Without waiting for the end, as far as is known by then.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
+///
+/// #[task]
+/// fn park() {
+///     loop {
+///         std::thread::park()
+///     }
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+/// let (running, _waiting) = (pool.submit(park, ()), pool.submit(park, ()));
+/// while !running.running() {
+///     std::thread::yield_now();
+/// }
+/// let report = pool.shutdown_with(ShutdownOptions::new().kill(true)).wait();
+/// assert_eq!((report.cancelled, report.killed, report.leaked), (2, 1, vec![]));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -79,6 +209,18 @@ pub struct ShutdownReport {
 
 /// The end of a pool: see [`ProcessPoolExecutor::shutdown`](crate::ProcessPoolExecutor::shutdown). The pool
 /// ends whether this is used or not.
+///
+/// # Examples
+///
+/// ```
+/// # procpool::__private::block_on(async {
+/// let pool = procpool::ProcessPoolExecutor::new()?;
+/// let report = pool.shutdown(true).await;
+/// assert_eq!(report.cancelled, 0);
+/// # Ok::<(), procpool::StartError>(())
+/// # })?;
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Debug)]
 pub struct Shutdown {
     engine: Arc<Engine>,
@@ -93,6 +235,16 @@ impl Shutdown {
     /// Blocks until the pool has ended, if it was to be waited for. Do not call it in async code: await this
     /// instead. In a callback on the pool's own thread, which is the one that ends the pool, it does not wait:
     /// the pool ends after the callback has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::new()?;
+    /// pool.warm_up().wait()?;
+    /// pool.shutdown(true).wait();
+    /// assert!(pool.worker_pids().is_empty());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn wait(mut self) -> ShutdownReport {
         self.wait &= !supervisor::is_thread_of(&self.engine);
         park::block_on(self)

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::machine::TaskNo;
 
 /// A queue that may hold numbers of tasks that are gone; whoever takes from it skips those.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
     queue: VecDeque<TaskNo>,
     /// How many of the numbers are of tasks that still wait. Kept by the calls below.

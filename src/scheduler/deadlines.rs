@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::machine::TaskNo;
 
 /// Appointments to look at a task. One that is overtaken by events is dropped when it comes up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Deadlines {
     heap: BinaryHeap<Reverse<(Instant, TaskNo)>>,
 }

@@ -139,13 +139,13 @@ pub(crate) struct Close {
     pub(crate) by: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     Queued,
     Sent { lane: LaneNo, seq: u64 },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Task<J> {
     serial: u32,
     /// `None` once it is settled although its worker still has it.
@@ -164,7 +164,7 @@ pub(crate) struct Counts {
     pub(crate) killed: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine<J, R> {
     settings: Settings,
     tasks: Slab<Task<J>>,
@@ -761,11 +761,12 @@ impl<J: Clone, R> Machine<J, R> {
     /// Ends the workers of a closing pool that have nothing left to do, and then the pool.
     fn wind_down(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         if self.backlog.is_empty() {
+            let kill = self.closing.is_some_and(|close| close.kill);
             for index in 0..self.lanes.len() {
                 let lane = &self.lanes[index];
-                if lane.is_idle() {
+                if lane.is_idle() && !kill {
                     self.retire(now, LaneNo(index), effects);
-                } else if matches!(lane.life, Life::Starting { .. }) {
+                } else if lane.is_idle() || matches!(lane.life, Life::Starting { .. }) {
                     self.condemn(now, LaneNo(index), Reason::Closing, effects);
                 }
             }
@@ -849,6 +850,11 @@ impl<J: Clone, R> Machine<J, R> {
         self.lanes.iter().all(|lane| matches!(lane.life, Life::Up))
     }
 
+    #[cfg(test)]
+    fn is_up(&self, lane: LaneNo) -> bool {
+        matches!(self.lanes[lane.0].life, Life::Up)
+    }
+
     pub(crate) fn is_terminated(&self) -> bool {
         self.terminated
     }
@@ -888,3 +894,12 @@ fn blame(no: TaskNo, phase: Phase, reason: Option<&Reason>, end: &End) -> (Ran, 
     };
     (ran, kind)
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod search;
+#[cfg(test)]
+mod test;
+#[cfg(test)]
+mod world;

@@ -42,7 +42,7 @@ pub(crate) const STALL: Duration = Duration::from_millis(2);
 pub(crate) const UNRESPONSIVE: Duration = Duration::from_secs(5);
 
 /// Counts failed starts and says when the next may be tried: 50 ms after the first, doubling to a second.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct StartBudget {
     failures: u32,
     not_before: Option<Instant>,
@@ -70,7 +70,7 @@ impl StartBudget {
 }
 
 /// The measured length of a worker's tasks, and what follows from it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     /// A running mean; `None` before the first task ended.
     mean: Option<Duration>,

@@ -13,7 +13,7 @@ use super::policy::{MAX_BYTES_AHEAD, Pace, SLOTS};
 pub(crate) struct LaneNo(pub(crate) usize);
 
 /// Where the worker of a lane is in its life.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Life {
     /// There is none.
     Empty,
@@ -30,7 +30,7 @@ pub(crate) enum Life {
 }
 
 /// Why a worker is killed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Reason {
     /// This task ran longer than its timeout.
     TimedOut { task: TaskNo, limit: Duration, ran_for: Duration },
@@ -46,7 +46,7 @@ pub(crate) enum Reason {
     Unresponsive,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lane {
     pub(crate) life: Life,
     /// Tasks sent to this worker, oldest first, with their sequence numbers. Only the front one can be

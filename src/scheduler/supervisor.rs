@@ -74,6 +74,9 @@ struct Attended {
     inbound: Inbound,
     /// It may reply to tasks; before that, only to its start.
     ready: bool,
+    /// Its turn ended before all that it had said was heard. What is left may have been read from the socket
+    /// already, which is then quiet.
+    unheard: bool,
     /// Nothing more is read from it.
     mute: bool,
     /// It has closed its channel, and is killed at this time if it still lives.
@@ -105,13 +108,24 @@ impl Supervisor {
             if !idle {
                 continue;
             }
+            let unheard: Vec<_> = self.lanes(|worker| worker.unheard).collect();
             let deaf = self.stations.iter().filter_map(|station| station.worker.as_ref()?.deaf).min();
-            let until = [wake, deaf].into_iter().flatten().min();
+            let rest = (!unheard.is_empty()).then_some(now);
+            let until = [wake, deaf, rest].into_iter().flatten().min();
             // An error here would be of our own making; the next turn tries again.
             for Ready { token, writable, readable } in self.engine.poller.wait(until).unwrap_or_default() {
                 self.attend(token, writable, readable);
             }
+            for lane in unheard {
+                self.listen(lane, TURN);
+            }
         }
+    }
+
+    /// The lanes whose workers are in some state.
+    fn lanes(&self, state: impl Fn(&Attended) -> bool) -> impl Iterator<Item = LaneNo> {
+        let stations = (0..).map(LaneNo).zip(&self.stations);
+        stations.filter(move |(_, station)| station.worker.as_ref().is_some_and(&state)).map(|(lane, _)| lane)
     }
 
     fn attend(&mut self, token: Token, writable: bool, readable: bool) {
@@ -167,6 +181,7 @@ impl Supervisor {
             link: Arc::clone(&link),
             inbound: Inbound::new(self.engine.worker.limit),
             ready: false,
+            unheard: false,
             mute: false,
             deaf: None,
             unborn: None,
@@ -198,13 +213,17 @@ impl Supervisor {
     fn listen(&mut self, lane: LaneNo, most: usize) {
         let Some(worker) = &mut self.stations[lane.0].worker else { return };
         let mut events = Vec::new();
+        worker.unheard = true;
         for _ in 0..most {
             if worker.mute {
                 break;
             }
             match worker.inbound.next(worker.link.socket(), false) {
                 Ok(Received::Frame(frame)) => events.extend(heard(&self.engine, lane, worker, frame)),
-                Ok(Received::Nothing) => break,
+                Ok(Received::Nothing) => {
+                    worker.unheard = false;
+                    break;
+                }
                 Ok(Received::Malformed(malformed)) => {
                     worker.mute = true;
                     events.push(Event::Violated { lane, message: malformed.to_string() });
@@ -217,6 +236,7 @@ impl Supervisor {
             }
         }
         if worker.mute {
+            worker.unheard = false;
             self.engine.poller.remove(worker.link.socket());
         }
         if !events.is_empty() {

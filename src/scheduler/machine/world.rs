@@ -1,0 +1,435 @@
+//! A small world around the machine: workers with FIFO links, a shared page, and deaths at any moment. The random
+//! model test and the exhaustive search both play in it.
+//!
+//! Checked in every state: **1** a task is settled once; **2** `ran=no` means that its body never started; **3**
+//! `ran=yes` or a value means that it ran to its end, once; **4** no body starts twice; **5** only a worker that
+//! is up is given tasks; **6** a pool that has ended has neither tasks nor processes; **7** when nothing can
+//! happen any more, every accepted task is settled, and a pool that was closed has ended.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Sent,
+    Claimed,
+    Started,
+    Finished,
+    Revoked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    None,
+    Booting,
+    Up,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    Ready,
+    Reply(u64, u8),
+    Skipped(u64),
+}
+
+#[derive(Clone, Debug)]
+struct Worker {
+    process: Process,
+    /// What the parent has sent; `None` asks it to retire.
+    inbox: VecDeque<Option<(u64, u8)>>,
+    at: Option<(u64, u8)>,
+    said: VecDeque<Said>,
+    doomed: bool,
+    slots: BTreeMap<u64, (Slot, Instant)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Ledger {
+    no: Option<TaskNo>,
+    starts: u8,
+    finishes: u8,
+    outcome: Option<Option<Ran>>,
+}
+
+/// What may still happen in a world.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    pub(super) submits: u8,
+    pub(super) crashes: u8,
+    pub(super) failed_launches: u8,
+    pub(super) cancels: u8,
+    pub(super) closes: u8,
+    pub(super) ticks: u16,
+    pub(super) lies: u8,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    machine: Machine<u8, u8>,
+    base: Instant,
+    now: Instant,
+    workers: Vec<Worker>,
+    tasks: Vec<Ledger>,
+    /// The body of this task does not end by itself; it has a timeout.
+    endless: Option<u8>,
+    closed: bool,
+    terminated: bool,
+    pub(super) budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Move {
+    Submit,
+    Cancel {
+        task: u8,
+        kill: bool,
+    },
+    Close(Close),
+    /// A worker takes its next step.
+    Work(usize),
+    /// The parent hears what a worker said.
+    Hear(usize),
+    Crash(usize),
+    LaunchFails(usize),
+    /// A kill takes effect.
+    Die(usize),
+    /// The parent learns of a death, having heard everything.
+    Bury(usize),
+    Lie(usize),
+    Tick,
+}
+
+impl World {
+    pub(super) fn new(lanes: usize, quota: Option<u64>, endless: Option<u8>, budget: Budget) -> World {
+        let base = Instant::now();
+        let settings = Settings {
+            max_workers: lanes,
+            max_tasks_per_child: quota,
+            start_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(5),
+        };
+        let worker = Worker {
+            process: Process::None,
+            inbox: VecDeque::new(),
+            at: None,
+            said: VecDeque::new(),
+            doomed: false,
+            slots: BTreeMap::new(),
+        };
+        World {
+            machine: Machine::new(settings, base),
+            base,
+            now: base,
+            workers: vec![worker; lanes],
+            tasks: vec![Ledger::default(); usize::from(budget.submits)],
+            endless,
+            closed: false,
+            terminated: false,
+            budget,
+        }
+    }
+
+    /// Everything that can happen next. With `fair`, only what the world does by itself sooner or later.
+    pub(super) fn moves(&self, fair: bool) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let budget = &self.budget;
+        for (lane, worker) in self.workers.iter().enumerate() {
+            let alive = matches!(worker.process, Process::Booting | Process::Up);
+            if alive && self.can_work(worker) {
+                moves.push(Move::Work(lane));
+            }
+            if !worker.said.is_empty() {
+                moves.push(Move::Hear(lane));
+            }
+            if alive && worker.doomed {
+                moves.push(Move::Die(lane));
+            }
+            if worker.process == Process::Dead && worker.said.is_empty() {
+                moves.push(Move::Bury(lane));
+            }
+            if !fair && alive && budget.crashes > 0 {
+                moves.push(Move::Crash(lane));
+            }
+            if !fair && worker.process == Process::Booting && budget.failed_launches > 0 {
+                moves.push(Move::LaunchFails(lane));
+            }
+            if !fair && worker.process == Process::Up && budget.lies > 0 {
+                moves.push(Move::Lie(lane));
+            }
+        }
+        // Time passes when nothing else is about to happen, or at any moment.
+        if self.machine.wake().is_some() && budget.ticks > 0 {
+            moves.push(Move::Tick);
+        }
+        if !fair {
+            if budget.submits > 0 {
+                moves.push(Move::Submit);
+            }
+            if budget.cancels > 0 {
+                let open =
+                    (0..).zip(&self.tasks).filter(|(_, task)| task.no.is_some() && task.outcome.is_none());
+                moves
+                    .extend(open.flat_map(|(task, _)| [false, true].map(|kill| Move::Cancel { task, kill })));
+            }
+            if budget.closes > 0 {
+                for (cancel_pending, kill) in [(false, false), (true, false), (true, true)] {
+                    moves.push(Move::Close(Close { cancel_pending, kill, by: None }));
+                }
+            }
+        }
+        moves
+    }
+
+    fn can_work(&self, worker: &Worker) -> bool {
+        match (worker.process, worker.at) {
+            (Process::Booting, _) => true,
+            (_, Some((seq, task))) => {
+                self.endless != Some(task)
+                    || worker.slots.get(&seq).is_none_or(|&(slot, _)| slot != Slot::Started)
+            }
+            (_, None) => !worker.inbox.is_empty(),
+        }
+    }
+
+    pub(super) fn play(&mut self, play: Move) {
+        let mut effects = Vec::new();
+        match play {
+            Move::Submit => {
+                self.budget.submits -= 1;
+                let name = (self.tasks.len() - usize::from(self.budget.submits) - 1) as u8;
+                let timeout = (self.endless == Some(name)).then(|| Duration::from_millis(10));
+                if let Ok(no) = self.machine.submit(name, Spec { bytes: 1, timeout, bundle: 0 }) {
+                    self.tasks[usize::from(name)].no = Some(no);
+                    self.machine.dispatch(self.now, &mut effects);
+                }
+            }
+            Move::Cancel { task, kill } => {
+                self.budget.cancels -= 1;
+                let task = self.tasks[usize::from(task)].no.expect("it was accepted");
+                self.machine.step(self.now, Event::Cancel { task, kill }, &mut effects);
+            }
+            Move::Close(close) => {
+                self.budget.closes -= 1;
+                self.closed = true;
+                self.machine.step(self.now, Event::Close(close), &mut effects);
+            }
+            Move::Tick => {
+                self.budget.ticks -= 1;
+                self.now = self.now.max(self.machine.wake().expect("there was one"));
+                self.machine.step(self.now, Event::Tick, &mut effects);
+            }
+            Move::Work(lane) => self.work(lane),
+            Move::Hear(lane) => {
+                let said = self.workers[lane].said.pop_front().expect("it said something");
+                let lane = LaneNo(lane);
+                let event = match said {
+                    Said::Ready => Event::Up { lane },
+                    Said::Reply(seq, reply) => {
+                        Event::Replied { lane, seq, reply, ran_for: Duration::from_micros(1) }
+                    }
+                    Said::Skipped(seq) => Event::Skipped { lane, seq },
+                };
+                self.machine.step(self.now, event, &mut effects);
+            }
+            Move::Crash(lane) => {
+                self.budget.crashes -= 1;
+                self.workers[lane].process = Process::Dead;
+            }
+            Move::Die(lane) => self.workers[lane].process = Process::Dead,
+            Move::LaunchFails(lane) => {
+                self.budget.failed_launches -= 1;
+                self.bury(lane, End::Unborn(StartError::invalid("no luck")), &mut effects);
+            }
+            Move::Bury(lane) => {
+                let fate = Fate { pid: 7, cause: ExitCause::Code(0), oom: None, last_words: None };
+                self.bury(lane, End::Exited(fate), &mut effects);
+            }
+            Move::Lie(lane) => {
+                self.budget.lies -= 1;
+                let event =
+                    Event::Replied { lane: LaneNo(lane), seq: 77, reply: 99, ran_for: Duration::ZERO };
+                self.machine.step(self.now, event, &mut effects);
+            }
+        }
+        self.perform(effects);
+        if self.terminated {
+            assert_eq!(self.machine.pending(), 0, "6: it has ended with tasks");
+            let left = |lane: usize| self.workers[lane].process != Process::None;
+            let leaked: Vec<_> = self.machine.leaked().map(|lane| lane.0).collect();
+            let unnamed = (0..self.workers.len()).find(|&lane| left(lane) && !leaked.contains(&lane));
+            assert_eq!(unnamed, None, "6: it has ended with a process that it does not name");
+        }
+    }
+
+    /// One step of a worker: become ready, take up, start, finish, reply.
+    fn work(&mut self, lane: usize) {
+        let now = self.now;
+        let worker = &mut self.workers[lane];
+        if worker.process == Process::Booting {
+            worker.process = Process::Up;
+            worker.said.push_back(Said::Ready);
+            return;
+        }
+        let Some((seq, task)) = worker.at else {
+            match worker.inbox.pop_front().expect("there was something") {
+                None => worker.process = Process::Dead,
+                Some((seq, task)) => match worker.slots.get_mut(&seq).expect("it was published") {
+                    (slot @ Slot::Sent, since) => {
+                        (*slot, *since) = (Slot::Claimed, now);
+                        worker.at = Some((seq, task));
+                    }
+                    (Slot::Revoked, _) => worker.said.push_back(Said::Skipped(seq)),
+                    (slot, _) => panic!("a fresh task is {slot:?}"),
+                },
+            }
+            return;
+        };
+        let ledger = &mut self.tasks[usize::from(task)];
+        let slot = worker.slots.get_mut(&seq).expect("it was claimed");
+        match slot.0 {
+            Slot::Claimed => {
+                *slot = (Slot::Started, now);
+                ledger.starts += 1;
+                assert_eq!(ledger.starts, 1, "4: task {task} starts twice");
+            }
+            Slot::Started => {
+                slot.0 = Slot::Finished;
+                ledger.finishes += 1;
+            }
+            Slot::Finished => {
+                worker.at = None;
+                worker.said.push_back(Said::Reply(seq, task));
+            }
+            Slot::Sent | Slot::Revoked => panic!("a claimed task is {:?}", slot.0),
+        }
+    }
+
+    fn bury(&mut self, lane: usize, end: End, effects: &mut Vec<Effect<u8, u8>>) {
+        let phases = self.machine.outstanding(LaneNo(lane)).map(|seq| self.phase(lane, seq).0).collect();
+        let slots = BTreeMap::new();
+        self.workers[lane] = Worker {
+            process: Process::None,
+            inbox: VecDeque::new(),
+            at: None,
+            said: VecDeque::new(),
+            doomed: false,
+            slots,
+        };
+        self.machine.step(self.now, Event::Down { lane: LaneNo(lane), end, phases }, effects);
+    }
+
+    fn phase(&self, lane: usize, seq: u64) -> (Phase, Option<Instant>) {
+        match self.workers[lane].slots.get(&seq) {
+            Some(&(Slot::Started, since)) => (Phase::Running, Some(since)),
+            Some(&(Slot::Finished, since)) => (Phase::Replying, Some(since)),
+            _ => (Phase::Sent, None),
+        }
+    }
+
+    fn perform(&mut self, mut effects: Vec<Effect<u8, u8>>) {
+        while !effects.is_empty() {
+            let mut followed = Vec::new();
+            for effect in effects {
+                if let Some(event) = self.answer(effect) {
+                    self.machine.step(self.now, event, &mut followed);
+                }
+            }
+            effects = followed;
+        }
+    }
+
+    fn answer(&mut self, effect: Effect<u8, u8>) -> Option<Event<u8>> {
+        match effect {
+            Effect::Launch { lane } => {
+                assert_eq!(self.workers[lane.0].process, Process::None, "5: a lane has one worker");
+                self.workers[lane.0].process = Process::Booting;
+            }
+            Effect::Send { lane, seq, job } => {
+                let worker = &mut self.workers[lane.0];
+                assert!(
+                    matches!(worker.process, Process::Up | Process::Dead),
+                    "5: only workers that are up get tasks"
+                );
+                assert!(self.machine.is_up(lane), "5: only workers that are up get tasks");
+                worker.slots.insert(seq, (Slot::Sent, self.now));
+                worker.inbox.push_back(Some((seq, job)));
+            }
+            Effect::Retire { lane } => self.workers[lane.0].inbox.push_back(None),
+            Effect::Kill { lane } => self.workers[lane.0].doomed = true,
+            Effect::Settle { job, verdict } => self.settle(job, verdict),
+            Effect::Revoke { lane, seq, task, why } => {
+                let slot = self.workers[lane.0].slots.get_mut(&seq);
+                let taken = slot.is_some_and(|(slot, _)| {
+                    let taken = *slot == Slot::Sent;
+                    if taken {
+                        *slot = Slot::Revoked;
+                    }
+                    taken
+                });
+                return Some(Event::Revoked { task, why, taken });
+            }
+            Effect::Inspect { lane, seq, task } => {
+                let (phase, started) = self.phase(lane.0, seq);
+                return Some(Event::Seen { task, phase, started });
+            }
+            Effect::Roused => {}
+            Effect::Terminated => {
+                assert!(!self.terminated, "6: it ends once");
+                self.terminated = true;
+            }
+        }
+        None
+    }
+
+    fn settle(&mut self, task: u8, verdict: Verdict<u8>) {
+        let ledger = &mut self.tasks[usize::from(task)];
+        assert!(ledger.outcome.is_none(), "1: task {task} is settled twice");
+        let ran = match verdict {
+            Verdict::Replied(reply) => {
+                assert_eq!(reply, task, "3: a task has its own value");
+                None
+            }
+            Verdict::Failed(ran, _) => Some(ran),
+        };
+        match ran {
+            Some(Ran::No) => assert_eq!(ledger.starts, 0, "2: task {task} did run"),
+            Some(Ran::Maybe) => {}
+            None | Some(Ran::Yes) => {
+                assert_eq!((ledger.starts, ledger.finishes), (1, 1), "3: task {task} did not end")
+            }
+        }
+        ledger.outcome = Some(ran);
+    }
+
+    /// What must hold when nothing more happens by itself.
+    pub(super) fn assert_settled(&self) {
+        for (name, task) in self.tasks.iter().enumerate() {
+            assert!(
+                task.no.is_none() || task.outcome.is_some(),
+                "7: task {name} is never settled: {self:#?}"
+            );
+            let ran_no = task.outcome == Some(Some(Ran::No));
+            assert!(!ran_no || task.starts == 0, "2: task {name} ran after all");
+        }
+        assert!(!self.closed || self.terminated, "7: the pool never ends: {self:#?}");
+    }
+
+    /// Equal for worlds that go on in the same way: times count from the beginning.
+    pub(super) fn fingerprint(&self) -> u64 {
+        use std::fmt::Write;
+        use std::hash::{DefaultHasher, Hasher};
+        struct Sink(DefaultHasher);
+        impl Write for Sink {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                self.0.write(text.as_bytes());
+                Ok(())
+            }
+        }
+        let mut sink = Sink(DefaultHasher::new());
+        write!(sink, "{self:?}").expect("a hasher takes everything");
+        debug_assert!(self.now >= self.base);
+        sink.0.finish()
+    }
+}
