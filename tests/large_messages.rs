@@ -95,8 +95,8 @@ fn resident_mib_trimmed() -> usize {
 /// Since the last death that a worker recorded.
 fn since_death(ledger: &Ledger) -> Duration {
     let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).expect("the clock counts up");
-    let deaths = ledger.entries().into_iter().filter(|entry| entry.id == DEATH);
-    now - deaths.last().expect("a worker recorded its death").at
+    let death = ledger.entries().into_iter().rfind(|entry| entry.id == DEATH);
+    now - death.expect("a worker recorded its death").at
 }
 
 /// A text whose every part tells its place, and that differs for every id.
@@ -106,7 +106,7 @@ fn text(id: usize, bytes: usize) -> String {
         text.push_str(&format!("{id:06}-{:08};", text.len()));
     }
     while text.len() < bytes {
-        text.push_str(&text[..text.len().min(bytes - text.len())].to_owned());
+        text.extend_from_within(..text.len().min(bytes - text.len()));
     }
     text
 }

@@ -1,7 +1,5 @@
 //! Values that fail at a chosen place on the way of a task, in a chosen manner.
 
-use std::fmt::Display;
-
 use procpool::{CodecSide, ExitCause, Phase, Ran, TaskError, TaskErrorKind, What, task};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::de::Error as _;
@@ -202,9 +200,4 @@ fn judge_error(bomb: &Bomb, error: &TaskError) {
         _ => panic!("{bomb:?}: {text}"),
     }
     assert_eq!(error.ran(), ran, "{bomb:?}: {text}");
-}
-
-/// Text that shows which values are which.
-pub fn name(bomb: &Option<Bomb>) -> impl Display {
-    bomb.as_ref().map_or_else(|| "good".to_owned(), |bomb| format!("{:?} {:?}", bomb.stage, bomb.fault))
 }

@@ -2,14 +2,11 @@
 
 use procpool::{ProcessPoolExecutor, TaskFuture};
 
-use super::bomb::{Args, Bomb, Fault, Outcome, Stage, bombs, carry, judge};
+use super::bomb::{Args, Bomb, Fault, Outcome, Reply, Stage, bombs, carry, judge};
 use super::tasks::{echo, pool_of};
 use crate::support;
 
-fn submit(
-    pool: &ProcessPoolExecutor,
-    bombs: &[Option<Bomb>],
-) -> Vec<TaskFuture<Result<super::bomb::Reply, String>>> {
+fn submit(pool: &ProcessPoolExecutor, bombs: &[Option<Bomb>]) -> Vec<TaskFuture<Result<Reply, String>>> {
     bombs.iter().map(|bomb| pool.submit(carry, Args(bomb.clone()))).collect()
 }
 

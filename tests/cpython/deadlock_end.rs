@@ -4,7 +4,7 @@ use std::thread;
 
 use procpool::{ProcessPoolExecutor, ShutdownOptions, TaskErrorKind};
 
-use super::bomb::{Args, Bomb, Outcome, Reply, Stage, bombs, carry, judge, name};
+use super::bomb::{Args, Bomb, Outcome, Reply, Stage, bombs, carry, judge};
 use super::gate::Gate;
 use super::tasks::pool_of;
 use crate::support;
@@ -52,7 +52,7 @@ impl End {
 fn judge_or_cancelled(end: End, bomb: &Option<Bomb>, outcome: Outcome) {
     match outcome {
         Err(error) if error.is_cancelled() => {
-            assert!(end.cancels_pending(), "{end:?} cancels nothing, but did {}", name(bomb))
+            assert!(end.cancels_pending(), "{end:?} cancels nothing, but did {bomb:?}");
         }
         outcome => judge(bomb.as_ref(), outcome),
     }
@@ -87,9 +87,8 @@ fn ends_with_all_told(end: End) {
 
 /// The pool ends while the user's code is just about to fail: the bomb has reached its stage and its fuse burns.
 fn ends_during(end: End) {
-    let gates = || Gate::closed();
     for bomb in bombs(Some("")) {
-        let gate = gates();
+        let gate = Gate::closed();
         let bomb = Bomb { fuse: Some(gate.path()), ..bomb };
         // Whoever submits holds the pool: it cannot be dropped before the arguments are encoded.
         if bomb.stage == Stage::ArgsEncode && matches!(end, End::Drop | End::NoWaitThenDrop) {
@@ -109,11 +108,15 @@ fn ends_during(end: End) {
         let kept = (!matches!(end, End::Drop | End::NoWaitThenDrop)).then_some(pool);
         if bomb.is_ours() || end.kills() {
             // The pool has nothing to wait for: the user's code on the user's own thread is no task of it.
-            shutdown.map(|shutdown| shutdown.wait());
+            if let Some(shutdown) = shutdown {
+                shutdown.wait();
+            }
             gate.open();
         } else {
             gate.open();
-            shutdown.map(|shutdown| shutdown.wait());
+            if let Some(shutdown) = shutdown {
+                shutdown.wait();
+            }
         }
         let outcome = waiter.join().expect("no panic comes out of the pool");
         if end.kills() && !bomb.is_ours() {

@@ -13,11 +13,11 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 /// The variable by which a process suspects that it is a worker.
-pub const MARKER: &str = "PROCPOOL_WORKER";
+pub(crate) const MARKER: &str = "PROCPOOL_WORKER";
 /// Bytes of a frame's header.
-pub const HEADER: usize = 32;
+pub(crate) const HEADER: usize = 32;
 /// The first byte of what a worker sends when it can take tasks.
-pub const READY: u8 = 5;
+pub(crate) const READY: u8 = 5;
 /// The first byte of the first frame that a worker reads.
 const HELLO: u8 = 1;
 const NONCE: [u8; 16] = [0xab; 16];
@@ -25,63 +25,63 @@ const NONCE: [u8; 16] = [0xab; 16];
 const PAGE: u64 = 64 << 10;
 
 /// A marker that goes with [`Letter::right`] and names us as the parent.
-pub fn mark() -> String {
+pub(crate) fn mark() -> String {
     format!("{}-{}", "ab".repeat(16), std::process::id())
 }
 
 /// A connected pair of sockets.
-pub fn pair(kind: SocketType) -> (OwnedFd, OwnedFd) {
+pub(crate) fn pair(kind: SocketType) -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).expect("a pair of sockets")
 }
 
 /// Bytes and descriptors, to be sent in one message.
 #[derive(Debug)]
-pub struct Letter {
-    pub bytes: Vec<u8>,
+pub(crate) struct Letter {
+    pub(crate) bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }
 
 impl Letter {
     /// What a parent sends.
-    pub fn right() -> Letter {
+    pub(crate) fn right() -> Letter {
         Letter::new(HELLO, NONCE, 0, 0)
     }
 
-    pub fn with_nonce(nonce: [u8; 16]) -> Letter {
+    pub(crate) fn with_nonce(nonce: [u8; 16]) -> Letter {
         Letter::new(HELLO, nonce, 0, 0)
     }
 
-    pub fn of_kind(kind: u8) -> Letter {
+    pub(crate) fn of_kind(kind: u8) -> Letter {
         Letter::new(kind, NONCE, 0, 0)
     }
 
     /// A header that promises this many bytes more than follow.
-    pub fn claiming(more: u64) -> Letter {
+    pub(crate) fn claiming(more: u64) -> Letter {
         Letter::new(HELLO, NONCE, 0, more)
     }
 
     /// A hello with something behind it, inside of its frame.
-    pub fn longer() -> Letter {
+    pub(crate) fn longer() -> Letter {
         Letter::new(HELLO, NONCE, 9, 0)
     }
 
-    pub fn text(text: &[u8]) -> Letter {
+    pub(crate) fn text(text: &[u8]) -> Letter {
         Letter { bytes: text.to_vec(), ..Letter::right() }
     }
 
-    pub fn cut(&self, len: usize) -> Letter {
+    pub(crate) fn cut(&self, len: usize) -> Letter {
         Letter::text(&self.bytes[..len])
     }
 
     /// As many of the right descriptors, with others behind them if that is not enough.
-    pub fn with_descriptors(mut self, count: usize) -> Letter {
+    pub(crate) fn with_descriptors(mut self, count: usize) -> Letter {
         self.descriptors.truncate(count);
         self.descriptors.resize_with(count, null);
         self
     }
 
     /// Descriptors that are neither of a process nor of memory.
-    pub fn with_files(mut self) -> Letter {
+    pub(crate) fn with_files(mut self) -> Letter {
         self.descriptors = vec![null(), null()];
         self
     }
@@ -97,7 +97,7 @@ impl Letter {
         Letter { bytes, descriptors: vec![parent, page()] }
     }
 
-    pub fn send(&self, socket: &OwnedFd) {
+    pub(crate) fn send(&self, socket: &OwnedFd) {
         let attached: Vec<BorrowedFd<'_>> = self.descriptors.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

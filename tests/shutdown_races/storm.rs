@@ -29,7 +29,9 @@ struct Tally {
 
 /// Eight threads submit, at some moment the pool is shut down, and with `murder` a worker is killed meanwhile.
 fn race(way: Way, murder: bool) {
-    support::warmed_up(|| drop(one_race(Way::Wait, false, 0)));
+    support::warmed_up(|| {
+        one_race(Way::Wait, false, 0);
+    });
     let baseline = Census::take();
     let mut all = Tally::default();
     for round in 0..rounds() {
