@@ -17,6 +17,28 @@ use crate::park;
 
 /// What [`as_completed`] takes: a [`TaskFuture`], or a pair of a key and one, for those who want to know which
 /// task a result is of.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{Completion, ProcessPoolExecutor, as_completed, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// /// What is done first, with its key if it has one.
+/// fn race<F: Completion>(futures: Vec<F>) -> Option<F::Output> {
+///     as_completed(futures).into_iter().next()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// assert_eq!(race(vec![pool.submit(double, 1)]).unwrap()?, 2);
+/// let (name, two) = race(vec![("one", pool.submit(double, 1))]).unwrap();
+/// assert_eq!((name, two?), ("one", 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Completion: sealed::Completion {
     /// The result, or the key and the result.
     type Output;
@@ -106,6 +128,29 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>) -> AsCo
 }
 
 /// The results of several tasks in the order in which they complete: see [`as_completed`].
+///
+/// # Examples
+///
+/// ```
+/// use futures::StreamExt;
+/// use procpool::{ProcessPoolExecutor, as_completed, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # procpool::__private::block_on(async {
+/// let pool = ProcessPoolExecutor::new()?;
+/// let doubled = as_completed((1..=3).map(|n| pool.submit(double, n)));
+/// let mut doubled: Vec<u32> = doubled.map(|n| n.unwrap()).collect().await; // it is a `Stream`
+/// doubled.sort();
+/// assert_eq!(doubled, [2, 4, 6]);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[must_use = "streams and iterators do nothing unless they are used"]
 pub struct AsCompleted<F> {
     waiting: FuturesUnordered<Waiting<F>>,
@@ -148,16 +193,64 @@ impl<F: Completion> AsCompleted<F> {
     }
 
     /// How many futures have not been given back yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, as_completed, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let doubled = as_completed([pool.submit(double, 1), pool.submit(double, 2)]);
+    /// assert_eq!(doubled.len(), 2);
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// All futures have been given back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{TaskFuture, as_completed};
+    ///
+    /// assert!(as_completed::<TaskFuture<u32>>([]).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// The next result; `None` when there is none left. Cancellation safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, as_completed, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # procpool::__private::block_on(async {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut doubled = as_completed([pool.submit(double, 1), pool.submit(double, 2)]);
+    /// let mut sum = 0;
+    /// while let Some(n) = doubled.next().await {
+    ///     sum += n?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<F::Output> {
         StreamExt::next(self).await
     }
@@ -221,7 +314,26 @@ impl<F: Completion> IntoIterator for AsCompleted<F> {
     }
 }
 
-/// The blocking iterator of [`as_completed`].
+/// The blocking iterator of [`as_completed`]. Dropping it cancels what has not completed.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, as_completed, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let mut sum = 0;
+/// for n in as_completed((1..=3).map(|n| pool.submit(double, n))) {
+///     sum += n?;
+/// }
+/// assert_eq!(sum, 12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Completed<F>(AsCompleted<F>);
 
@@ -248,6 +360,29 @@ impl<F> fmt::Debug for AsCompleted<F> {
 
 /// [`as_completed`] with an end in time: see [`AsCompleted::timeout`]. A `Stream`, and an iterator for blocking
 /// code, also by `for … in &mut completed`, which leaves the unfinished futures where they are.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::TryStreamExt;
+/// use procpool::{ProcessPoolExecutor, as_completed, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # procpool::__private::block_on(async {
+/// let pool = ProcessPoolExecutor::new()?;
+/// let doubled = as_completed((1..=3).map(|n| pool.submit(double, n))).timeout(Duration::from_secs(60));
+/// let doubled: Vec<_> = doubled.try_collect().await?; // a `Stream` that fails when it is late
+/// assert_eq!(doubled.len(), 3);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "streams and iterators do nothing unless they are used"]
 #[pin_project]
@@ -260,11 +395,58 @@ pub struct AsCompletedTimeout<F> {
 
 impl<F: Completion> AsCompletedTimeout<F> {
     /// The next result, or the one [`CompletedTimeout`]; `None` after that. Cancellation safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, as_completed, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// # procpool::__private::block_on(async {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut ends = as_completed([pool.submit(park, ())]).timeout(Duration::from_millis(20));
+    /// let late = ends.next().await.unwrap().unwrap_err();
+    /// assert_eq!(late.to_string(), "1 (of 1) futures unfinished");
+    /// assert!(ends.next().await.is_none());
+    /// # Ok::<(), procpool::StartError>(())
+    /// # })?;
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub async fn next(&mut self) -> Option<Result<F::Output, CompletedTimeout>> {
         StreamExt::next(self).await
     }
 
-    /// The futures that have not completed.
+    /// The futures that have not completed. Their tasks go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, as_completed, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let names = ["north", "south"].map(|name| (name, pool.submit(park, ())));
+    /// let mut ends = as_completed(names).timeout(Duration::ZERO);
+    /// assert!((&mut ends).into_iter().next().unwrap().is_err());
+    /// for (name, late) in ends.into_unfinished() {
+    ///     assert!(late.kill(), "{name}");
+    /// }
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn into_unfinished(self) -> Vec<F> {
         self.inner.waiting.into_iter().filter_map(|waiting| waiting.0).collect()
     }
@@ -307,6 +489,26 @@ impl<'a, F: Completion> IntoIterator for &'a mut AsCompletedTimeout<F> {
 }
 
 /// The blocking iterator of an [`AsCompletedTimeout`], or of a borrowed one.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::{ProcessPoolExecutor, as_completed, task};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let mut sum = 0;
+/// for in_time in as_completed([pool.submit(double, 1), pool.submit(double, 2)]).timeout(Duration::from_secs(60)) {
+///     sum += in_time??; // late, or failed
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CompletedInTime<S>(S);
 
@@ -319,12 +521,31 @@ impl<S: Stream + Unpin> Iterator for CompletedInTime<S> {
 }
 
 /// When [`wait`] comes back.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, ReturnWhen, task, wait};
+///
+/// #[task]
+/// fn find(prefix: &str) {
+///     while prefix != "right" {
+///         std::thread::park()
+///     }
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
+/// let searches = ["left", "right"].map(|prefix| pool.submit(find, prefix));
+/// let waited = wait(searches, ReturnWhen::FirstCompleted).wait();
+/// assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReturnWhen {
     /// One task is done.
     FirstCompleted,
     /// One task has failed with a [`TaskError`], or all are done. A task that returned its own `Err` has a
-    /// value in this sense.
+    /// value in this sense. A task that was cancelled has failed; in Python it has not.
     FirstException,
     /// All tasks are done.
     #[default]
@@ -363,6 +584,27 @@ pub fn wait<T>(futures: impl IntoIterator<Item = TaskFuture<T>>, return_when: Re
 }
 
 /// A future of [`Waited`]: see [`wait`].
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, ReturnWhen, task, wait};
+///
+/// #[task]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # procpool::__private::block_on(async {
+/// let pool = ProcessPoolExecutor::new()?;
+/// let futures = [pool.submit(double, 1), pool.submit(double, 2)];
+/// let waited = wait(futures, ReturnWhen::AllCompleted).await;
+/// assert_eq!(waited.done.len(), 2);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[must_use = "futures do nothing unless they are awaited or waited for"]
 #[pin_project]
 pub struct Wait<T> {
@@ -374,6 +616,27 @@ pub struct Wait<T> {
 }
 
 /// What [`wait`] gives back: every future that it was given, in that order, in one of two places.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, ReturnWhen, Waited, task, wait};
+///
+/// #[task]
+/// fn check(n: u32) {
+///     while n > 0 {
+///         std::thread::park()
+///     }
+///     panic!("nothing to check");
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
+/// let checks = [1, 0].map(|n| pool.submit(check, n));
+/// let Waited { mut done, not_done } = wait(checks, ReturnWhen::FirstException).wait();
+/// assert!(done.remove(0).result().unwrap_err().is_panic());
+/// assert!(not_done[0].kill());
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Debug)]
 pub struct Waited<T> {
     /// Those that are done: their results are there at once.
@@ -383,13 +646,49 @@ pub struct Waited<T> {
 }
 
 impl<T> Wait<T> {
-    /// Comes back at `timeout` from now, at the latest.
+    /// Comes back at `timeout` from now, at the latest. That is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, ReturnWhen, task, wait};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = [pool.submit(park, ())];
+    /// let waited = wait(endless, ReturnWhen::AllCompleted).timeout(Duration::from_millis(20)).wait();
+    /// assert_eq!((waited.done.len(), waited.not_done.len()), (0, 1));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Wait<T> {
         self.timer = Some(timer(timeout));
         self
     }
 
     /// Blocks. Do not call it in async code: await this instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, ReturnWhen, task, wait};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let waited = wait([pool.submit(double, 1)], ReturnWhen::AllCompleted).wait();
+    /// assert!(waited.done[0].done());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn wait(self) -> Waited<T> {
         park::block_on(self)
     }

@@ -136,13 +136,54 @@ impl<T> TaskFuture<T> {
         self.cancelled()
     }
 
-    /// The task was cancelled: by its future or by the end of its pool.
+    /// The task was cancelled: by its future or by the end of its pool. Stays true when the result has been taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let endless = pool.submit(park, ());
+    /// assert!(!endless.cancelled());
+    /// drop(pool);
+    /// assert!(endless.cancelled());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn cancelled(&self) -> bool {
         self.slot.is_cancelled()
     }
 
     /// A worker has taken the task up and its outcome is not here yet. Exact: a task that was merely sent
-    /// ahead to a worker is not running.
+    /// ahead to a worker is not running, while Python's `running()` is true for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn park() {
+    ///     loop {
+    ///         std::thread::park()
+    ///     }
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+    /// let (first, second) = (pool.submit(park, ()), pool.submit(park, ()));
+    /// while !first.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(!second.running());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn running(&self) -> bool {
         match &self.accepted {
             Some(Accepted { engine, task, .. }) => !self.done() && engine.is_running(*task),
@@ -151,6 +192,25 @@ impl<T> TaskFuture<T> {
     }
 
     /// The outcome is here, whatever it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn double(n: u32) -> u32 {
+    ///     2 * n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let four = pool.submit(double, 2);
+    /// while !four.done() {
+    ///     std::thread::yield_now(); // or something useful
+    /// }
+    /// assert_eq!(four.result()?, 4); // at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn done(&self) -> bool {
         self.slot.is_done()
     }
@@ -202,6 +262,23 @@ impl<T: DeserializeOwned> TaskFuture<T> {
     ///
     /// What [`TaskError`] lists. In a callback on the pool's own thread, where waiting would never end:
     /// [`TaskErrorKind::WouldDeadlock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn divide(a: u32, b: u32) -> u32 {
+    ///     a / b
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// assert_eq!(pool.submit(divide, (6, 2)).result()?, 3);
+    /// let error = pool.submit(divide, (6, 0)).result().unwrap_err();
+    /// assert_eq!(error.panic().unwrap().message(), "attempt to divide by zero");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn result(self) -> Result<T, TaskError> {
         match self.would_deadlock() {
             Some(error) => Err(error),
@@ -244,9 +321,9 @@ impl<T: DeserializeOwned> TaskFuture<T> {
         park::block_until(self, deadline).ok_or(WaitTimeout {})
     }
 
-    /// Calls `callback` when the task is done: on the pool's own thread, or here and now if it is done
-    /// already. Callbacks run in the order in which they were added; a panic in one is caught and forgotten.
-    /// They should be short: the pool's other tasks wait for them.
+    /// Calls `callback` when the task is done: on the pool's own thread, on the thread that cancels the task, or
+    /// here and now if it is done already. Callbacks run in the order in which they were added; a panic in one is
+    /// caught and forgotten. They should be short and not block: the pool's other tasks wait for them.
     ///
     /// If the result has already been taken from the future, `callback` is dropped.
     ///
@@ -339,7 +416,29 @@ impl<T> fmt::Debug for TaskFuture<T> {
     }
 }
 
-/// A task that is done, as its callbacks see it.
+/// A task that is done, as its callbacks see it: see [`TaskFuture::add_done_callback`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn divide(a: u32, b: u32) -> u32 {
+///     a / b
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let (sender, receiver) = mpsc::channel();
+/// let quotient = pool.submit(divide, (1, 0));
+/// quotient.add_done_callback(move |done| {
+///     sender.send((done.is_ok(), done.cancelled(), done.error())).unwrap();
+/// });
+/// let (is_ok, cancelled, error) = receiver.recv()?;
+/// assert!(!is_ok && !cancelled && error.unwrap().is_panic());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Done<'a, T> {
     task: &'static str,
     outcome: &'a Outcome,

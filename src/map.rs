@@ -25,6 +25,24 @@ use crate::task::Task;
 /// input as results are taken from it, and holds at most [`buffersize`](Map::buffersize) of them, so the input
 /// may be endless. One item that fails is one `Err`; the others go on. Dropping it cancels what has not
 /// started.
+///
+/// If the input panics, so does this, after the results of the items before.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn invert(n: u32) -> u32 {
+///     100 / n
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let inverted: Vec<Option<u32>> = pool.map(invert, [5, 0, 2]).into_iter().map(Result::ok).collect();
+/// assert_eq!(inverted, [Some(20), None, Some(50)]);
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[must_use = "a map does nothing unless its results are taken"]
 pub struct Map<'a, T: Task, S> {
     pool: Submitter,
@@ -173,9 +191,29 @@ where
     }
 
     /// Holds at most so many items that were taken from the input and whose results were not taken. The default
-    /// is four chunks per worker.
+    /// is four chunks per worker. Python 3.14 counts chunks by the same word, and without it takes all of the input.
     ///
     /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// let taken = Cell::new(0);
+    /// let numbers = (1..).inspect(|_| taken.set(taken.get() + 1));
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut squares = pool.map(square, numbers).buffersize(3).into_iter();
+    /// assert_eq!(squares.next().unwrap()?, 1);
+    /// assert!(taken.get() <= 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn buffersize(mut self, buffersize: usize) -> Self {
         self.buffersize = Some(buffersize);
         if buffersize == 0 {
@@ -210,6 +248,27 @@ where
     /// Ends the map so long after the call of `map`, as in Python: what is done by then is given, then one
     /// error of kind [`MapTimedOut`](TaskErrorKind::MapTimedOut), then the end. What has not started is
     /// cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn park_unless(n: u32) -> u32 {
+    ///     while n > 0 {
+    ///         std::thread::park()
+    ///     }
+    ///     n
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
+    /// pool.warm_up().wait()?;
+    /// let items: Vec<_> = pool.map(park_unless, 0..).timeout(Duration::from_secs(1)).into_iter().collect();
+    /// assert!(matches!(&items[..], [Ok(0), Err(late)] if late.is_timeout()));
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let timer = self.called.checked_add(timeout).map_or_else(Timer::never, Timer::at);
         self.timeout = Some((timeout, timer));
@@ -246,11 +305,33 @@ where
     }
 
     /// Collects all values, or stops at the first error and cancels the rest. Blocking code collects the
-    /// iterator: `map.into_iter().collect::<Result<_, _>>()`.
+    /// iterator: `map.into_iter().collect::<Result<_, _>>()`. Dropping the future that this returns cancels the rest
+    /// as well, and the values so far are lost.
     ///
     /// # Errors
     ///
     /// The first error of an item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeSet;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn digits(n: u32) -> u32 {
+    ///     n.to_string().chars().filter_map(|c| c.to_digit(10)).sum()
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # procpool::__private::block_on(async {
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let sums: BTreeSet<u32> = pool.map(digits, [10, 20, 101, 11]).try_collect().await?;
+    /// assert_eq!(sums, [1, 2].into());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub async fn try_collect<C: Default + Extend<T::Output>>(mut self) -> Result<C, TaskError> {
         let mut all = C::default();
         while let Some(item) = self.next().await {
@@ -385,7 +466,23 @@ where
     }
 }
 
-/// The blocking iterator of a [`Map`].
+/// The blocking iterator of a [`Map`]. Dropping it cancels what has not started.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let mut squares = pool.map(square, 5..).into_iter();
+/// assert_eq!(squares.next().unwrap()?, 25);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct MapIter<'a, T: Task, S>(Map<'a, T, S>);
 

@@ -40,7 +40,8 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         let inside = path.strip_prefix(&src).expect("below src");
         let first = inside.iter().next().expect("a name").to_str().expect("text");
         let module = first.trim_end_matches(".rs").to_owned();
-        let is_test = |name: &str| ["test", "model", "search"].iter().any(|test| name.starts_with(test));
+        let is_test =
+            |name: &str| ["test", "model", "search", "world"].iter().any(|test| name.starts_with(test));
         if module == "lib" || inside.iter().filter_map(|part| part.to_str()).any(is_test) {
             continue;
         }
