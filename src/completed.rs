@@ -270,6 +270,7 @@ impl<F: Completion> AsCompleted<F> {
     /// }
     ///
     /// let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
+    /// pool.warm_up().wait()?;
     /// let futures = [pool.submit(wait, 0.0), pool.submit(wait, 60.0)];
     /// let mut waits = as_completed(futures).timeout(Duration::from_millis(500));
     /// let ends: Vec<_> = (&mut waits).into_iter().map(|end| end.map_err(|late| late.unfinished)).collect();

@@ -80,6 +80,22 @@ fn signal_name(number: i32) -> Option<&'static str> {
 }
 
 /// What a worker was doing with a task when it ended.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{Phase, ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn give_up() {
+///     std::process::exit(0)
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(give_up, ()).result().unwrap_err();
+/// assert_eq!(error.exit().unwrap().phase(), Phase::Running);
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -102,6 +118,25 @@ impl fmt::Display for Phase {
 }
 
 /// The end of the worker that had the task.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ExitCause, ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn crash() {
+///     std::process::abort()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(crash, ()).result().unwrap_err();
+/// let exit = error.exit().unwrap();
+/// assert!(matches!(exit.cause(), ExitCause::Signal { number: 6, .. }));
+/// assert_ne!(exit.oom(), Some(true));
+/// assert!(exit.to_string().starts_with(&format!("the worker (pid {}) killed by signal 6", exit.pid())));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorkerExit {
     pub(crate) pid: u32,
@@ -136,6 +171,31 @@ impl WorkerExit {
 
     /// What the task's last panic said, when the worker aborted after it: a second panic while unwinding, or
     /// a program built with `panic = "abort"`. Also tells of a stack overflow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// struct Sore;
+    ///
+    /// impl Drop for Sore {
+    ///     fn drop(&mut self) {
+    ///         panic!("this as well")
+    ///     }
+    /// }
+    ///
+    /// #[task]
+    /// fn panic_twice() {
+    ///     let _sore = Sore;
+    ///     panic!("no luck")
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let error = pool.submit(panic_twice, ()).result().unwrap_err();
+    /// assert_eq!(error.exit().unwrap().panic().unwrap().message(), "this as well");
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
     pub fn panic(&self) -> Option<&Panic> {
         self.last_words.as_ref()
     }
@@ -155,6 +215,24 @@ impl fmt::Display for WorkerExit {
 }
 
 /// What a panicking task said.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn pick(list: &[u32], index: usize) -> u32 {
+///     *list.get(index).unwrap_or_else(|| panic!("no item {index}"))
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(pick, (&[1, 2], 7)).result().unwrap_err();
+/// let panic = error.panic().unwrap();
+/// assert_eq!((panic.message(), panic.is_text()), ("no item 7", true));
+/// assert!(panic.location().unwrap().contains(".rs:"));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Panic {
     pub(crate) message: Option<String>,

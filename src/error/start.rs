@@ -73,6 +73,24 @@ pub enum StartError {
 }
 
 /// How the start of a worker went wrong after the process was made.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ExitCause, HandshakeError, ProcessPoolExecutor, StartError, task};
+///
+/// #[task]
+/// fn check_licence() {
+///     std::process::exit(5)
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().initializer(check_licence, ()).build()?;
+/// match pool.warm_up().wait() {
+///     Err(StartError::Handshake(HandshakeError::Died { cause, .. })) => assert_eq!(cause, ExitCause::Code(5)),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HandshakeError {

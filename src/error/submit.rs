@@ -5,6 +5,26 @@ use std::fmt;
 use super::{CodecSide, StartError, TaskError, TaskErrorKind, What};
 
 /// Why a task was refused.
+///
+/// # Examples
+///
+/// ```
+/// use std::ffi::OsStr;
+/// use std::os::unix::ffi::OsStrExt;
+/// use std::path::Path;
+/// use procpool::{ProcessPoolExecutor, Refusal, task};
+///
+/// #[task]
+/// fn is_there(path: &Path) -> bool {
+///     path.exists()
+/// }
+///
+/// // To serde, paths are text.
+/// let pool = ProcessPoolExecutor::new()?;
+/// let refused = pool.try_submit(is_there, Path::new(OsStr::from_bytes(b"\xff"))).unwrap_err();
+/// assert!(matches!(refused.reason(), Refusal::Encode { .. }));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Refusal {

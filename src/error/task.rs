@@ -6,6 +6,24 @@ use std::time::Duration;
 use super::{Panic, StartError, WorkerExit};
 
 /// Whether the body of a failed task ran: what decides if doing it again is safe.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, Ran, task};
+///
+/// #[task]
+/// fn pay(amount: u32) {
+///     panic!("{amount} is too much")
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// assert_eq!(pool.submit(pay, 1).result().unwrap_err().ran(), Ran::Yes);
+///
+/// pool.shutdown(false);
+/// assert_eq!(pool.submit(pay, 1).result().unwrap_err().ran(), Ran::No); // to be tried elsewhere
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ran {
     /// It did not start, and never will.
@@ -17,6 +35,26 @@ pub enum Ran {
 }
 
 /// Which value an error is about.
+///
+/// # Examples
+///
+/// ```
+/// use std::ffi::OsString;
+/// use std::os::unix::ffi::OsStringExt;
+/// use std::path::PathBuf;
+/// use procpool::{ProcessPoolExecutor, TaskErrorKind, What, task};
+///
+/// #[task]
+/// fn no_text() -> PathBuf {
+///     OsString::from_vec(vec![0xff]).into()
+/// }
+///
+/// // To serde, paths are text.
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(no_text, ()).result().unwrap_err();
+/// assert!(matches!(error.kind(), TaskErrorKind::Codec { what: What::Result, .. }));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// The arguments, on their way to the worker.
@@ -26,6 +64,35 @@ pub enum What {
 }
 
 /// On which side of the boundary a value failed.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{CodecSide, ProcessPoolExecutor, TaskErrorKind, task};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Percent {
+///     #[serde(deserialize_with = "up_to_hundred")]
+///     value: u8,
+/// }
+///
+/// fn up_to_hundred<'de, D: serde::Deserializer<'de>>(decoder: D) -> Result<u8, D::Error> {
+///     let value = u8::deserialize(decoder)?;
+///     if value > 100 { Err(serde::de::Error::custom("more than all")) } else { Ok(value) }
+/// }
+///
+/// #[task]
+/// fn rest(part: Percent) -> u8 {
+///     100 - part.value
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(rest, Percent { value: 101 }).result().unwrap_err();
+/// assert!(matches!(error.kind(), TaskErrorKind::Codec { side: CodecSide::Decode, .. }));
+/// assert_eq!(error.ran(), procpool::Ran::No);
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CodecSide {
     /// Its `Serialize` refused.
@@ -52,6 +119,8 @@ pub enum CodecSide {
 /// let error = pool.submit(crash, ()).result().unwrap_err();
 /// assert!(matches!(error.kind(), TaskErrorKind::WorkerDied(exit) if exit.pid() != std::process::id()));
 /// assert_eq!(error.ran(), Ran::Maybe);
+/// assert!(error.task().ends_with("crash"));
+/// assert!(error.is_worker_died() && !error.is_panic() && !error.is_timeout() && !error.is_cancelled());
 /// # Ok::<(), procpool::StartError>(())
 /// ```
 #[derive(Clone)]
@@ -65,6 +134,28 @@ struct Inner {
 }
 
 /// What happened to a task that has no value.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, TaskErrorKind, task};
+///
+/// #[task]
+/// fn parse(text: &str) -> u32 {
+///     text.parse().unwrap()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// let error = pool.submit(parse, "seven").result().unwrap_err();
+/// let said = match error.kind() {
+///     TaskErrorKind::Panicked(panic) => format!("a bug in the task: {}", panic.message()),
+///     TaskErrorKind::WorkerDied(exit) => format!("a crash: {exit}"),
+///     TaskErrorKind::TimedOut { limit, .. } => format!("it took longer than {limit:?}"),
+///     other => other.to_string(),
+/// };
+/// assert!(said.starts_with("a bug in the task"));
+/// # Ok::<(), procpool::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskErrorKind {

@@ -57,8 +57,7 @@ pub fn carry(args: Args) -> Result<Reply, String> {
     Ok(Reply(args.0))
 }
 
-/// All bombs of the faults that concern the pool: a crash and an exit on the caller's own side are those of the
-/// program.
+/// All bombs that concern the pool: a crash and an exit on the caller's own side are those of the program.
 pub fn bombs(fuse: Option<&str>) -> Vec<Bomb> {
     let mut all = Vec::new();
     for stage in [Stage::ArgsEncode, Stage::ArgsDecode, Stage::Body, Stage::ResultEncode, Stage::ResultDecode]

@@ -20,7 +20,7 @@ fn judge_all(bombs: &[Option<Bomb>], outcomes: impl IntoIterator<Item = Outcome>
     assert_eq!(count, bombs.len());
 }
 
-/// One bad task; then many bad and as many good ones at once, apart and mixed; then chunks of a map with bad items.
+/// One bad task; then many bad and as many good ones, apart and mixed; then chunks of a map with bad items.
 fn survives(stage: Stage, fault: Fault) {
     let bad = Some(Bomb::new(stage, fault));
     let pool = pool_of(2);

@@ -85,7 +85,7 @@ fn ends_with_all_told(end: End) {
     }
 }
 
-/// The pool ends while the user's code is just about to fail: the bomb has reached its stage and its fuse burns.
+/// The pool ends while the user's code is about to fail: the bomb has reached its stage and its fuse burns.
 fn ends_during(end: End) {
     for bomb in bombs(Some("")) {
         let gate = Gate::closed();

@@ -1,4 +1,4 @@
-//! A crash or an exit in the caller's own encoding and decoding is the end of the program, and of its workers.
+//! A crash or an exit in the caller's own encoding or decoding ends the program, and its workers with it.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;

@@ -73,8 +73,10 @@ support::isolated! {
     }
 
     fn the_error_that_a_wait_of_no_time_gives_is_the_tasks_own() {
-        let States { mut pending, mut cancelled, mut failed, mut successful, gate: _gate, pool: _pool, .. } = States::new();
-        assert_eq!(now(&mut pending).expect_err("not done").to_string(), "the task is not done yet; it goes on");
+        let States { mut pending, mut cancelled, mut failed, mut successful, gate: _gate, pool: _pool, .. } =
+            States::new();
+        let late = now(&mut pending).expect_err("not done");
+        assert_eq!(late.to_string(), "the task is not done yet; it goes on");
         let error = now(&mut cancelled).expect("done").expect_err("no value");
         assert!(error.to_string().contains("cancelled before it started"), "{error}");
         let error = now(&mut failed).expect("done").expect_err("no value");

@@ -11,8 +11,8 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Closed until [`open`](Gate::open), and removed when dropped.
 ///
-/// The gate is a lock on a file, which the kernel gives back when its holder dies: no task waits for a test that
-/// is gone. Arrivals are datagrams, so that the test waits for them instead of looking again and again.
+/// The gate is a lock on a file, which the kernel gives back when its holder dies: no task waits for a test
+/// that is gone. Arrivals are datagrams, so that the test waits for them instead of looking again and again.
 #[derive(Debug)]
 pub struct Gate {
     folder: PathBuf,

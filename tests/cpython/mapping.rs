@@ -3,11 +3,16 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use procpool::{Ran, TaskErrorKind, TaskOptions};
+use procpool::{Ran, TaskError, TaskErrorKind, TaskOptions};
 
 use super::gate::Gate;
 use super::tasks::{divide, echo, note, note_and_stay, pool_of, power, product, stay};
 use crate::support::{self, Ledger};
+
+/// All values of a map in which nothing fails.
+fn all<T>(results: impl IntoIterator<Item = Result<T, TaskError>>) -> Vec<T> {
+    results.into_iter().map(|result| result.expect("a value")).collect()
+}
 
 /// As many results as there are, one bad one among them.
 fn one_bad_item(chunksize: usize) {
@@ -46,10 +51,10 @@ support::isolated! {
     fn a_map_gives_what_a_local_map_gives_in_order() {
         let pool = pool_of(4);
         let expected: Vec<u64> = (0..10).map(|n| u64::pow(n, n as u32)).collect();
-        let whole = pool.map(power, (0..10).zip(0..10)).into_iter().collect::<Result<Vec<_>, _>>();
-        assert_eq!(whole.expect("values"), expected);
-        let chunks = pool.map(power, (0..10).zip(0..10)).chunksize(3).into_iter().collect::<Result<Vec<_>, _>>();
-        assert_eq!(chunks.expect("values"), expected);
+        let whole = pool.map(power, (0..10).zip(0..10));
+        assert_eq!(all(whole), expected);
+        let chunks = pool.map(power, (0..10).zip(0..10)).chunksize(3);
+        assert_eq!(all(chunks), expected);
         pool.shutdown(true).wait();
     }
 
@@ -58,8 +63,7 @@ support::isolated! {
         let expected: Vec<u64> = (0..12).map(|n| u64::pow(n, n as u32)).collect();
         for chunksize in [1, 5, 12, 13, usize::MAX] {
             let map = pool.map(power, (0..12).zip(0..12)).chunksize(chunksize);
-            let results = map.into_iter().collect::<Result<Vec<_>, _>>();
-            assert_eq!(results.expect("values"), expected, "chunks of {chunksize}");
+            assert_eq!(all(map), expected, "chunks of {chunksize}");
         }
         pool.shutdown(true).wait();
     }
@@ -77,7 +81,7 @@ support::isolated! {
         open.open();
         let (open, closed) = (open.path(), closed.path());
         let pool = pool_of(2);
-        let impatient = pool.with(TaskOptions::new().timeout(Duration::from_millis(300)));
+        let impatient = pool.with(TaskOptions::new().timeout(Duration::from_secs(1)));
         pool.warm_up().wait().expect("two workers");
         for limit in [None, Some(Duration::from_secs(20))] {
             let items = (0..4).map(|n| (if n == 1 { &*closed } else { &*open }, n));
@@ -161,8 +165,8 @@ support::isolated! {
     fn the_size_of_the_buffer_does_not_show_in_the_results() {
         let pool = pool_of(2);
         for buffersize in [1, 2, 4, 8, usize::MAX] {
-            let results = pool.map(echo, 0..4).buffersize(buffersize).into_iter().collect::<Result<Vec<_>, _>>();
-            assert_eq!(results.expect("values"), [0, 1, 2, 3], "a buffer of {buffersize}");
+            let results = pool.map(echo, 0..4).buffersize(buffersize);
+            assert_eq!(all(results), [0, 1, 2, 3], "a buffer of {buffersize}");
         }
         pool.shutdown(true).wait();
     }
@@ -171,26 +175,24 @@ support::isolated! {
         let pool = pool_of(2);
         for buffersize in [1, 2, 4, 8] {
             let map = pool.map(product, (0..4).zip(0..4)).buffersize(buffersize);
-            let results = map.into_iter().collect::<Result<Vec<_>, _>>();
-            assert_eq!(results.expect("values"), [0, 1, 4, 9], "a buffer of {buffersize}");
+            assert_eq!(all(map), [0, 1, 4, 9], "a buffer of {buffersize}");
         }
         pool.shutdown(true).wait();
     }
 
     fn a_map_takes_an_endless_input() {
         let pool = pool_of(2);
-        let results = pool.map(echo, 0..).buffersize(2).into_iter().take(3).collect::<Result<Vec<_>, _>>();
-        assert_eq!(results.expect("values"), [0, 1, 2]);
-        let results = pool.map(echo, 0..).into_iter().take(3).collect::<Result<Vec<_>, _>>();
-        assert_eq!(results.expect("values"), [0, 1, 2]);
+        let results = pool.map(echo, 0..).buffersize(2).into_iter().take(3);
+        assert_eq!(all(results), [0, 1, 2]);
+        let results = pool.map(echo, 0..).into_iter().take(3);
+        assert_eq!(all(results), [0, 1, 2]);
         pool.shutdown(true).wait();
     }
 
     fn a_map_takes_several_endless_inputs() {
         let pool = pool_of(2);
         let map = pool.map(product, (0..).zip(0..)).buffersize(2);
-        let results = map.into_iter().take(3).collect::<Result<Vec<_>, _>>();
-        assert_eq!(results.expect("values"), [0, 1, 4]);
+        assert_eq!(all(map.into_iter().take(3)), [0, 1, 4]);
         pool.shutdown(true).wait();
     }
 

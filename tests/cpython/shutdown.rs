@@ -148,7 +148,7 @@ support::isolated! {
         let shutdown = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
         gate.open();
         let report = shutdown.wait();
-        let (cancelled, others): (Vec<_>, Vec<_>) = futures.into_iter().partition(|future| future.cancelled());
+        let (cancelled, others): (Vec<_>, Vec<_>) = futures.into_iter().partition(TaskFuture::cancelled);
         assert_eq!((cancelled.len(), others.len(), report.cancelled, report.killed), (45, 5, 45, 0));
         assert!(others.iter().all(|future| future.done()));
         running.sort_unstable();
@@ -186,8 +186,9 @@ support::isolated! {
 
     fn a_map_that_was_taken_to_its_end_leaves_a_pool_that_shuts_down() {
         let pool = pool_of(5);
-        let results = pool.map(echo, [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]).into_iter().collect::<Result<Vec<_>, _>>();
-        assert_eq!(results.expect("values"), [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]);
+        let items = [5, 4, 3, 2, 1, 0, 1, 2, 3, 4];
+        let results = pool.map(echo, items).into_iter().collect::<Result<Vec<_>, _>>();
+        assert_eq!(results.expect("values"), items);
         let workers = pool.worker_pids();
         pool.shutdown(true).wait();
         assert!(!workers.iter().any(|&pid| procfs::state(pid).is_some()));
