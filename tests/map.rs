@@ -65,7 +65,7 @@ support::isolated! {
         // The pool's own thread is kept busy, so that the replies of a whole bundle come to it at once.
         slow.add_done_callback(|_| std::thread::sleep(Duration::from_millis(300)));
         let squares = pool.map(square, 0..265).chunksize(265).into_iter();
-        assert_eq!(squares.map(|squared| squared.expect("a value")).count(), 265);
+        assert_eq!(squares.filter(Result::is_ok).count(), 265);
     }
 
     fn without_order_each_result_comes_once() {

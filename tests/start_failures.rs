@@ -54,6 +54,8 @@ fn broken_by(how: &str) -> StartError {
     let pool = ProcessPoolExecutor::builder()
         .max_workers(2)
         .start_timeout(HANDSHAKE)
+        // Naming the frames of a backtrace can take longer than the start may.
+        .env_remove("RUST_BACKTRACE")
         .initializer(fail_by, (path.as_str(), how))
         .build()
         .expect("a pool, at first");

@@ -111,7 +111,8 @@ support::isolated! {
         let guest = Guest { ledger: ledger.path(), id: 7 };
         let here = std::process::id();
         assert_eq!(pool.submit(host, guest).result().expect("a value"), 7);
-        let (here, there): (Vec<_>, Vec<_>) = ledger.entries().into_iter().partition(|entry| entry.pid == here);
+        let entries = ledger.entries();
+        let (here, there): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.pid == here);
         assert_eq!((here.len(), there.len()), (1, 1), "here after it was encoded, and in the worker");
         pool.shutdown(true).wait();
     }

@@ -50,7 +50,7 @@ impl Drop for Copy {
 fn as_root(test: &'static str, body: fn()) {
     let missing = if !rustix::process::geteuid().is_root() {
         Some("only root can make a program of another user")
-    } else if rustix::fs::statvfs(&std::env::temp_dir())
+    } else if rustix::fs::statvfs(std::env::temp_dir())
         .is_ok_and(|folder| folder.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID))
     {
         Some("the folder for temporary files is mounted nosuid")
