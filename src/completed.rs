@@ -546,7 +546,7 @@ pub enum ReturnWhen {
     /// One task is done.
     FirstCompleted,
     /// One task has failed with a [`TaskError`], or all are done. A task that returned its own `Err` has a
-    /// value in this sense. A task that was cancelled has failed; in Python it has not.
+    /// value in this sense, and one that was cancelled has not failed, as in Python.
     FirstException,
     /// All tasks are done.
     #[default]

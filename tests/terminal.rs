@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,11 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const INTERRUPT: &[u8] = b"\x03";
 const QUIT: &[u8] = b"\x1c";
 
-/// Works for a while, beside a program that it started.
+/// Works as long as a file exists, by a program that it starts.
 #[task]
-fn work(n: u64) -> u64 {
-    let mut sleep = Command::new("sleep").arg("0.3").spawn().expect("sleep");
-    assert!(sleep.wait().expect("it ends").success(), "the program that the task started was hit");
+fn work(n: u64, while_exists: &str) -> u64 {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "while [ -e \"$0\" ]; do sleep 0.02; done", while_exists]);
+    let ended = shell.status().expect("a shell");
+    assert!(ended.success(), "the program that the task started was hit: {ended}");
     n
 }
 
@@ -68,22 +71,28 @@ fn catch_signals() {
     }
 }
 
-fn busy_pool() -> (ProcessPoolExecutor, Vec<TaskFuture<u64>>) {
+/// A pool whose workers are both busy until the file that comes with it is removed, with four tasks in line.
+fn busy_pool() -> (ProcessPoolExecutor, Vec<TaskFuture<u64>>, PathBuf) {
+    let tag = support::tag().expect("the program of a test");
+    let file = std::env::temp_dir().join(format!("busy-{tag}-{}", std::process::id()));
+    File::create(&file).expect("a file");
+    let path = file.to_str().expect("a plain name");
     let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
-    let futures: Vec<_> = (0..6).map(|n| pool.submit(work, n)).collect();
+    let futures: Vec<_> = (0..6).map(|n| pool.submit(work, (n, path))).collect();
     eventually("two tasks run", PATIENCE, || futures.iter().filter(|future| future.running()).count() == 2);
-    (pool, futures)
+    (pool, futures, file)
 }
 
 support::program! {
     /// Prints nothing after the signal: when the terminal has hung up, nobody could read it.
     fn a_program_that_catches_signals() -> i32 {
         catch_signals();
-        let (pool, futures) = busy_pool();
+        let (pool, futures, file) = busy_pool();
         let workers = pool.worker_pids();
         println!("ready");
         eventually("the signal comes", PATIENCE, || CAUGHT.load(Ordering::Relaxed) == 1);
-        assert_eq!(futures.iter().filter(|future| future.done()).count(), 0, "it came while the first tasks ran");
+        assert!(!futures.iter().any(TaskFuture::done), "it came while the first tasks ran");
+        std::fs::remove_file(file).expect("a file of ours");
         for (n, future) in (0..).zip(futures) {
             assert_eq!(future.result().expect("a value"), n);
         }
@@ -99,9 +108,10 @@ support::program! {
             let mut interrupt = std::pin::pin!(interrupt);
             // The handler is there once the future has been polled.
             assert!(futures::poll!(interrupt.as_mut()).is_pending());
-            let (pool, futures) = busy_pool();
+            let (pool, futures, file) = busy_pool();
             println!("ready");
             interrupt.await.expect("a handler");
+            std::fs::remove_file(file).expect("a file of ours");
             for (n, future) in (0..).zip(futures) {
                 assert_eq!(future.await.expect("a value"), n);
             }

@@ -67,7 +67,7 @@ pub(crate) struct Engine {
     pub(crate) max_workers: usize,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
-    /// The process that made the pool. A copy made by `fork` leaves everything alone.
+    /// The process that made the pool.
     owner: u32,
 }
 
@@ -256,6 +256,9 @@ impl Engine {
     }
 
     pub(crate) fn cancel(&self, task: TaskNo, kill: bool) {
+        if self.is_copy() {
+            return;
+        }
         self.tell([Event::Cancel { task, kill }]);
     }
 
@@ -270,8 +273,14 @@ impl Engine {
         self.core().machine.refusal()
     }
 
+    /// Whether this process is a copy of the pool's, made by `fork`: it must leave the workers alone, and the
+    /// lock, which another thread may have held at that moment.
+    fn is_copy(&self) -> bool {
+        std::process::id() != self.owner
+    }
+
     pub(crate) fn close(&self, close: Close) {
-        if std::process::id() != self.owner {
+        if self.is_copy() {
             return;
         }
         self.drive(|core, effects| core.machine.step(Instant::now(), Event::Close(close), effects));
@@ -280,7 +289,7 @@ impl Engine {
 
     /// Nobody can submit any more. A pool that nobody has shut down ends now; one that was, as it was told.
     pub(crate) fn abandon(&self) {
-        if !matches!(self.refusal(), Some(Refusal::PoolClosed)) {
+        if !self.is_copy() && !matches!(self.refusal(), Some(Refusal::PoolClosed)) {
             self.close(Close { cancel_pending: true, kill: true, by: None });
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Settings {
 /// Failed starts in a row after which a pool without a live worker is broken.
 pub(crate) const MAX_FAILED_STARTS: u32 = 3;
 
-/// A task that never started goes to another worker this many times.
+/// A task that was at the head of a dead worker and never started goes to another one this many times.
 pub(crate) const MAX_RESENDS: u8 = 3;
 
 /// The tasks a worker may hold at once, which is the number of slots in its shared page.

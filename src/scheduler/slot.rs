@@ -112,9 +112,10 @@ impl Slot {
         }
     }
 
-    /// The outcome is there and is an error.
+    /// The outcome is there and is an error other than a cancellation.
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(&*self.state(), State::Settled(outcome) if matches!(**outcome, Outcome::Failed(_)))
+        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(error) if !error.is_cancelled());
+        matches!(&*self.state(), State::Settled(outcome) if failed(outcome))
     }
 
     /// Runs `callback` when the outcome is there; gives it back with the outcome if that is now, and drops it

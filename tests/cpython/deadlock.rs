@@ -65,6 +65,17 @@ support::isolated! {
     fn a_result_that_refuses_to_be_decoded() { survives(Stage::ResultDecode, Fault::Error); }
     fn a_result_that_panics_while_being_decoded() { survives(Stage::ResultDecode, Fault::Panic); }
 
+    fn what_waits_behind_many_bad_tasks_is_innocent_however_often_its_worker_dies() {
+        for stage in [Stage::ArgsDecode, Stage::Body, Stage::ResultEncode] {
+            let pool = pool_of(1);
+            let bad = Some(Bomb::new(stage, Fault::Exit));
+            // Good ones in between are quick, so that much is sent ahead to a worker that dies next.
+            let all: Vec<_> = (0..60).map(|n| if n % 4 == 3 { bad.clone() } else { None }).collect();
+            judge_all(&all, submit(&pool, &all).into_iter().map(TaskFuture::result));
+            pool.shutdown(true).wait();
+        }
+    }
+
     fn all_faults_at_all_stages_at_once() {
         let pool = pool_of(2);
         let all: Vec<_> = bombs(None).into_iter().flat_map(|bomb| [Some(bomb), None]).collect();

@@ -1,6 +1,7 @@
 //! An event that crosses processes: tasks arrive at a gate and wait until the test opens it.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,7 +43,13 @@ impl Gate {
     #[track_caller]
     pub fn arrived(&self) -> u64 {
         let mut number = [0; 8];
-        let length = self.arrivals.recv(&mut number).expect("a task arrives in time");
+        let length = loop {
+            match self.arrivals.recv(&mut number) {
+                // A receive with a limit is not taken up again by itself after a signal.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                answer => break answer.expect("a task arrives in time"),
+            }
+        };
         assert_eq!(length, number.len());
         u64::from_le_bytes(number)
     }

@@ -105,7 +105,7 @@ impl<J: Clone, R> Machine<J, R> {
         let mut back = Vec::new();
         for (index, &(_, no)) in lane.sent.iter().enumerate() {
             let phase = phases.get(index).copied().unwrap_or(Phase::Sent);
-            if phase == Phase::Sent && self.may_resend(no) {
+            if phase == Phase::Sent && self.may_resend(no, index == 0) {
                 back.push(no);
             } else {
                 let (ran, kind) = blame(no, phase, reason.as_ref(), &end);
@@ -115,13 +115,14 @@ impl<J: Clone, R> Machine<J, R> {
         self.backlog.put_back(back.into_iter());
     }
 
-    /// Turns a task that its worker never started back into a waiting one, unless that happened too often.
-    pub(super) fn may_resend(&mut self, no: TaskNo) -> bool {
+    /// Turns a task that its worker never started back into a waiting one, unless that happened too often. Only
+    /// the task at the head is `suspect`: a worker cannot have died of what it had not come to.
+    pub(super) fn may_resend(&mut self, no: TaskNo, suspect: bool) -> bool {
         let task = &mut self.tasks[no.key as usize];
         if task.job.is_none() {
             return false;
         }
-        task.resends += 1;
+        task.resends += u8::from(suspect);
         task.place = Place::Queued;
         task.spec.bundle = 0;
         task.resends <= MAX_RESENDS

@@ -102,6 +102,25 @@ fn a_task_that_kills_every_worker_before_it_starts_is_given_up() {
 }
 
 #[test]
+fn what_waits_behind_a_crash_is_innocent_however_often_that_happens() {
+    let mut script = "submit 1\n< launch 0\n".to_owned();
+    let ahead = |from: u32| (from..=12).map(|task| format!("< run 0 {task}\n")).collect::<String>();
+    for task in 2..=12 {
+        script += &format!("submit {task}\n");
+    }
+    // A good task makes the pool send all others ahead, and the next one is bad: five times over.
+    for good in [1, 3, 5, 7, 9] {
+        let bad = good + 1;
+        script +=
+            &format!("up 0\n< roused\n< run 0 {good}\nreply 0 us=1\n< settle {good} ok\n{}", ahead(bad));
+        script += &format!("start {bad}\ndown 0\n< settle {bad} died Running ran=Maybe\n< launch 0\n");
+    }
+    script +=
+        "up 0\n< roused\n< run 0 11\nreply 0 us=1\n< settle 11 ok\n< run 0 12\nreply 0\n< settle 12 ok\n";
+    check(1, &script);
+}
+
+#[test]
 fn a_worker_that_lies_is_killed_and_its_task_is_told() {
     check(
         1,
