@@ -1,9 +1,9 @@
 //! Whatever fails wherever it fails: that task says so, all others have their values, and the pool goes on.
 
-use procpool::{ProcessPoolExecutor, TaskFuture};
+use procpool::{ProcessPoolExecutor, TaskFuture, task};
 
 use super::bomb::{Args, Bomb, Fault, Outcome, Reply, Stage, bombs, carry, judge};
-use super::tasks::{echo, pool_of};
+use super::tasks::{echo, pool_of, values};
 use crate::support;
 
 fn submit(pool: &ProcessPoolExecutor, bombs: &[Option<Bomb>]) -> Vec<TaskFuture<Result<Reply, String>>> {
@@ -18,6 +18,12 @@ fn judge_all(bombs: &[Option<Bomb>], outcomes: impl IntoIterator<Item = Outcome>
         count += 1;
     }
     assert_eq!(count, bombs.len());
+}
+
+#[task]
+fn warm() {
+    let args = carry(Args(None)).map(|reply| Args(reply.0));
+    assert!(args.is_ok_and(|Args(bomb)| bomb.is_none()) && echo(1) == 1);
 }
 
 /// One bad task; then many bad and as many good ones, apart and mixed; then chunks of a map with bad items.
@@ -67,11 +73,19 @@ support::isolated! {
 
     fn what_waits_behind_many_bad_tasks_is_innocent_however_often_its_worker_dies() {
         for stage in [Stage::ArgsDecode, Stage::Body, Stage::ResultEncode] {
-            let pool = pool_of(1);
+            // A first call is slow. With that behind it, a new worker is quick at once, and is sent more than one
+            // task at a time, to die before it comes to most of them.
+            let builder = ProcessPoolExecutor::builder().max_workers(1).initializer(warm, ());
+            let pool = builder.build().expect("a pool");
             let bad = Some(Bomb::new(stage, Fault::Exit));
-            // Good ones in between are quick, so that much is sent ahead to a worker that dies next.
-            let all: Vec<_> = (0..60).map(|n| if n % 4 == 3 { bad.clone() } else { None }).collect();
-            judge_all(&all, submit(&pool, &all).into_iter().map(TaskFuture::result));
+            let pairs = (0..8).map(|n| (pool.submit(echo, n), pool.submit(carry, Args(bad.clone()))));
+            let pairs: Vec<_> = pairs.collect();
+            let last: Vec<_> = (0..50).map(|n| pool.submit(echo, n)).collect();
+            for (n, (quick, carried)) in (0..).zip(pairs) {
+                assert_eq!(quick.result().expect("a value"), n);
+                judge(bad.as_ref(), carried.result());
+            }
+            assert_eq!(values(last), (0..50).collect::<Vec<_>>());
             pool.shutdown(true).wait();
         }
     }
