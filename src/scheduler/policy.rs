@@ -41,6 +41,9 @@ pub(crate) const STALL: Duration = Duration::from_millis(2);
 /// front of a worker that does not answer.
 pub(crate) const UNRESPONSIVE: Duration = Duration::from_secs(5);
 
+/// So does one whose result is still on its way this long after it was seen there. A large one takes a while.
+pub(crate) const UNHEARD: Duration = Duration::from_secs(30);
+
 /// Counts failed starts and says when the next may be tried: 50 ms after the first, doubling to a second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartBudget {

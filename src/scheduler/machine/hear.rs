@@ -8,7 +8,7 @@ impl<J: Clone, R> Machine<J, R> {
             Life::Starting { .. } => {
                 self.lanes[lane.0].life = Life::Up;
                 self.starts.succeeded();
-                if self.lanes.iter().all(|lane| matches!(lane.life, Life::Up)) {
+                if self.is_complete() {
                     self.warm = false;
                 }
                 effects.push(Effect::Roused);
@@ -172,7 +172,8 @@ pub(super) fn blame(no: TaskNo, phase: Phase, reason: Option<&Reason>, end: &End
         Phase::Replying => Ran::Yes,
     };
     let kind = match (reason, end) {
-        (Some(&Reason::TimedOut { task, limit, ran_for }), _) if task == no && phase == Phase::Running => {
+        // It may have ended between the decision and the kill, without a result.
+        (Some(&Reason::TimedOut { task, limit, ran_for }), _) if task == no && phase != Phase::Sent => {
             TaskErrorKind::TimedOut { limit, ran_for }
         }
         (Some(Reason::Protocol(message)), _) if phase != Phase::Sent => {

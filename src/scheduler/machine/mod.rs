@@ -23,7 +23,7 @@ use crate::error::{
 
 use super::backlog::Backlog;
 use super::deadlines::Deadlines;
-use super::policy::{MAX_RESENDS, STALL, Settings, StartBudget, UNRESPONSIVE};
+use super::policy::{MAX_RESENDS, STALL, Settings, StartBudget, UNHEARD, UNRESPONSIVE};
 use super::roster::{Lane, Life, Reason};
 
 pub(crate) use super::roster::LaneNo;
@@ -160,6 +160,8 @@ struct Task<J> {
     resends: u8,
     /// When its body was first seen running. Later claims of its worker do not count.
     started: Option<Instant>,
+    /// When its result was first seen on its way.
+    replying: Option<Instant>,
 }
 
 /// What the machine counts for those who ask.
@@ -234,6 +236,7 @@ impl<J: Clone, R> Machine<J, R> {
             place: Place::Queued,
             resends: 0,
             started: None,
+            replying: None,
         };
         let key = self.tasks.insert(task);
         let no =
@@ -260,7 +263,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Cancel { task, kill } => self.cancel(task, kill, effects),
             Event::Revoked { task, why, taken } => self.revoked(now, task, why, taken, effects),
             Event::Seen { task, phase, started } => self.seen(now, task, phase, started, effects),
-            Event::WarmUp => self.warm = true,
+            Event::WarmUp => self.warm = self.refusal().is_none() && !self.is_complete(),
             Event::Close(close) => self.close(now, close, effects),
             Event::Tick => self.tick(now, effects),
         }
@@ -343,8 +346,14 @@ impl<J: Clone, R> Machine<J, R> {
         self.tasks.len()
     }
 
+    /// All workers have been up at once since [`Event::WarmUp`]; one that died since then is no news.
     pub(crate) fn all_up(&self) -> bool {
-        self.lanes.iter().all(|lane| matches!(lane.life, Life::Up))
+        !self.warm
+    }
+
+    /// Every lane that can have a worker has one.
+    fn is_complete(&self) -> bool {
+        self.lanes.iter().all(|lane| matches!(lane.life, Life::Up | Life::Leaked))
     }
 
     #[cfg(test)]

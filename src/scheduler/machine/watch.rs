@@ -93,14 +93,21 @@ impl<J: Clone, R> Machine<J, R> {
                     self.look_at(started + limit, no);
                 }
             }
-            // The result is on its way, and counts.
-            (Phase::Replying, _) => {}
+            // The result is on its way, and counts if it comes.
+            (Phase::Replying, _) => {
+                let patience = *task.replying.get_or_insert(now) + limit.max(UNHEARD);
+                if patience <= now {
+                    self.condemn(now, lane, Reason::Unresponsive, effects);
+                } else {
+                    self.look_at(patience, no);
+                }
+            }
             (Phase::Sent | Phase::Running, _) => {
                 let patience = self.lanes[lane.0].front_since + limit.max(UNRESPONSIVE);
                 if patience <= now {
                     effects.push(Effect::Revoke { lane, seq, task: no, why: Why::Unresponsive });
                 } else {
-                    self.look_at((now + limit.min(STALL * 5)).min(patience), no);
+                    self.look_at((now + limit.clamp(STALL, STALL * 5)).min(patience), no);
                 }
             }
         }

@@ -201,3 +201,15 @@ fn a_broken_pool_ends_as_well() {
         < terminated",
     );
 }
+
+#[test]
+fn a_pool_that_ends_is_not_warmed_up() {
+    check(
+        1,
+        "
+        close
+        < roused
+        < terminated
+        warm",
+    );
+}
