@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use super::machine::TaskNo;
 
 /// A queue that may hold numbers of tasks that are gone; whoever takes from it skips those.
+///
+/// **Invariant:** the queue is in the order in which its tasks were accepted, whatever came back when.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
     queue: VecDeque<TaskNo>,
@@ -12,25 +14,29 @@ pub(crate) struct Backlog {
     waiting: usize,
 }
 
+/// Numbers of tasks that are gone are not worth a sweep before there are so many.
+const SWEEP: usize = 64;
+
 impl Backlog {
     pub(crate) fn push(&mut self, task: TaskNo) {
         self.queue.push_back(task);
         self.waiting += 1;
     }
 
-    /// Tasks that come back, in their old order, go before all others: they were accepted earlier.
-    pub(crate) fn put_back(&mut self, tasks: impl DoubleEndedIterator<Item = TaskNo>) {
-        for task in tasks.rev() {
-            self.queue.push_front(task);
-            self.waiting += 1;
-        }
+    /// A task comes back, to its old place in the line. Of several, give the youngest first: each is then at
+    /// its place at once.
+    pub(crate) fn put_back(&mut self, task: TaskNo) {
+        let older = self.queue.iter().take_while(|other| other.is_older_than(task)).count();
+        self.queue.insert(older, task);
+        self.waiting += 1;
     }
 
-    /// A waiting task was cancelled. Its number stays in the queue until it comes to the front.
-    pub(crate) fn forget(&mut self) {
+    /// A waiting task was cancelled. Its number stays in the queue until it comes to the front, or until most
+    /// of the numbers are such.
+    pub(crate) fn forget(&mut self, waits: impl Fn(TaskNo) -> bool) {
         self.waiting -= 1;
-        if self.waiting == 0 {
-            self.queue.clear();
+        if self.queue.len() > SWEEP + 2 * self.waiting {
+            self.queue.retain(|&task| waits(task));
         }
     }
 
@@ -63,5 +69,11 @@ impl Backlog {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// The numbers that take memory.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = TaskNo> + '_ {
+        self.queue.iter().copied()
     }
 }

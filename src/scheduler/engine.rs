@@ -90,6 +90,19 @@ struct Core {
     effects: Vec<BrainEffect>,
 }
 
+impl Core {
+    fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
+        self.links.get(lane.0)?.as_ref()
+    }
+
+    fn set_link(&mut self, lane: LaneNo, link: Option<Arc<Link>>) {
+        if self.links.len() <= lane.0 {
+            self.links.resize_with(lane.0 + 1, || None);
+        }
+        self.links[lane.0] = link;
+    }
+}
+
 /// What is left to do once the lock is released.
 #[derive(Default)]
 struct Later {
@@ -119,7 +132,7 @@ impl Engine {
             owner: std::process::id(),
             core: Mutex::new(Core {
                 machine: Machine::new(settings, Instant::now()),
-                links: (0..max_workers).map(|_| None).collect(),
+                links: Vec::new(),
                 commands: Vec::new(),
                 armed: None,
                 watchers: Vec::new(),
@@ -195,7 +208,7 @@ impl Engine {
                 later.call = true;
             }
             Effect::Send { lane, seq, job } => {
-                if let Some(link) = &core.links[lane.0] {
+                if let Some(link) = core.link(lane) {
                     link.board.publish(seq);
                     let header = Header { task: job.task.0, seq, ..Header::new(Kind::Run) };
                     link.push(Piece { header, body: job.body });
@@ -203,7 +216,7 @@ impl Engine {
                 }
             }
             Effect::Retire { lane } => {
-                if let Some(link) = &core.links[lane.0] {
+                if let Some(link) = core.link(lane) {
                     link.push(Piece { header: Header::new(Kind::Retire), body: Arc::default() });
                     flush_later(link, later);
                 }
@@ -213,12 +226,11 @@ impl Engine {
                 later.jobs.push(job);
             }
             Effect::Revoke { lane, seq, task, why } => {
-                let taken = core.links[lane.0].as_ref().is_some_and(|link| link.board.revoke(seq));
+                let taken = core.link(lane).is_some_and(|link| link.board.revoke(seq));
                 return Some(Event::Revoked { task, why, taken });
             }
             Effect::Inspect { lane, seq, task } => {
-                let (phase, since) =
-                    core.links[lane.0].as_ref().map_or((Phase::Sent, 0), |link| link.phase(seq));
+                let (phase, since) = core.link(lane).map_or((Phase::Sent, 0), |link| link.phase(seq));
                 let started = (since > 0).then(|| clock::moment(since, Instant::now()));
                 return Some(Event::Seen { task, phase, started });
             }
@@ -266,7 +278,7 @@ impl Engine {
     pub(crate) fn is_running(&self, task: TaskNo) -> bool {
         let core = self.core();
         let Some((lane, seq)) = core.machine.worker_of(task) else { return false };
-        core.links[lane.0].as_ref().is_some_and(|link| link.is_running(seq))
+        core.link(lane).is_some_and(|link| link.is_running(seq))
     }
 
     pub(crate) fn refusal(&self) -> Option<Refusal> {
@@ -329,14 +341,14 @@ impl Engine {
     /// What a shutdown reports: the counts, and the processes that could not be killed.
     pub(crate) fn report(&self) -> (Counts, Vec<u32>) {
         let core = self.core();
-        let leaked = core.machine.leaked().filter_map(|lane| Some(core.links[lane.0].as_ref()?.pid));
+        let leaked = core.machine.leaked().filter_map(|lane| Some(core.link(lane)?.pid));
         (core.machine.counts(), leaked.collect())
     }
 
     // For the supervisor.
 
     pub(crate) fn attach(&self, lane: LaneNo, link: Arc<Link>) {
-        self.core().links[lane.0] = Some(link);
+        self.core().set_link(lane, Some(link));
     }
 
     /// The worker of a lane is dead, and all that it had sent has been told. In one step with what the board
@@ -345,7 +357,7 @@ impl Engine {
         let now = Instant::now();
         self.drive(|core, effects| {
             let phases = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
-            core.links[lane.0] = None;
+            core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end, phases }, effects);
         });
     }

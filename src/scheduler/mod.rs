@@ -5,7 +5,6 @@
 
 // Pure: Event -> [Effect].
 mod backlog;
-mod deadlines;
 pub(crate) mod machine;
 pub(crate) mod policy;
 mod roster;

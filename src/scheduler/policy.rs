@@ -1,5 +1,6 @@
 //! The numbers behind decisions: when to start again after a failed start, and how much to send ahead.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// What the builder decides for the machine.
@@ -18,7 +19,7 @@ pub(crate) struct Settings {
 /// Failed starts in a row after which a pool without a live worker is broken.
 pub(crate) const MAX_FAILED_STARTS: u32 = 3;
 
-/// A task that was at the head of a dead worker and never started goes to another one this many times.
+/// A task that never started goes to another worker this many times.
 pub(crate) const MAX_RESENDS: u8 = 3;
 
 /// The tasks a worker may hold at once, which is the number of slots in its shared page.
@@ -44,11 +45,16 @@ pub(crate) const UNRESPONSIVE: Duration = Duration::from_secs(5);
 /// So does one whose result is still on its way this long after it was seen there. A large one takes a while.
 pub(crate) const UNHEARD: Duration = Duration::from_secs(30);
 
+/// How often to look whether a task with a timeout has begun, once it should have ended.
+pub(crate) const LOOK_AGAIN: RangeInclusive<Duration> = Duration::from_millis(2)..=Duration::from_millis(10);
+
 /// Counts failed starts and says when the next may be tried: 50 ms after the first, doubling to a second.
+/// Workers that are launched together often fail together, for one cause: that counts once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartBudget {
     failures: u32,
-    not_before: Option<Instant>,
+    /// When the last failure was counted.
+    last: Option<Instant>,
 }
 
 impl StartBudget {
@@ -56,10 +62,16 @@ impl StartBudget {
         *self = StartBudget::default();
     }
 
-    pub(crate) fn failed(&mut self, now: Instant) {
-        self.failures += 1;
-        let pause = Duration::from_millis(50 << (self.failures - 1).min(10)).min(Duration::from_secs(1));
-        self.not_before = Some(now + pause);
+    pub(crate) fn failed(&mut self, now: Instant, launched: Instant) {
+        if self.last.is_none_or(|last| launched > last) {
+            self.failures += 1;
+            self.last = Some(now);
+        }
+    }
+
+    /// The last start that was decided has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures > 0
     }
 
     pub(crate) fn exhausted(&self) -> bool {
@@ -68,7 +80,9 @@ impl StartBudget {
 
     /// When the next start may be tried, if not at once.
     pub(crate) fn wait_until(&self, now: Instant) -> Option<Instant> {
-        self.not_before.filter(|&at| at > now)
+        let pause = Duration::from_millis(50 << self.failures.saturating_sub(1).min(10));
+        let at = self.last? + pause.min(Duration::from_secs(1));
+        (at > now).then_some(at)
     }
 }
 
@@ -106,18 +120,30 @@ mod test {
 
     #[test]
     fn a_failed_start_waits_longer_each_time_up_to_a_second() {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut budget = StartBudget::default();
         assert_eq!(budget.wait_until(now), None);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            budget.failed(now);
+            now += Duration::from_secs(2);
+            budget.failed(now, now);
             pauses.push((budget.wait_until(now).unwrap() - now).as_millis());
         }
         assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
         assert!(budget.exhausted());
         budget.succeeded();
         assert!(!budget.exhausted() && budget.wait_until(now).is_none());
+    }
+
+    #[test]
+    fn workers_that_were_launched_together_fail_as_one() {
+        let launched = Instant::now();
+        let mut budget = StartBudget::default();
+        for milliseconds in 0..10 {
+            budget.failed(launched + Duration::from_millis(milliseconds), launched);
+        }
+        assert!(!budget.exhausted());
+        assert_eq!(budget.wait_until(launched), Some(launched + Duration::from_millis(50)));
     }
 
     #[test]

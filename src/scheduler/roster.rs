@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::error::HandshakeError;
 
 use super::machine::TaskNo;
-use super::policy::{MAX_BYTES_AHEAD, Pace, SLOTS};
+use super::policy::{MAX_BYTES_AHEAD, Pace, SLOTS, STALL};
 
-/// The place of a worker, which its replacement takes over: 0 to `max_workers` - 1.
+/// The place of a worker, which its replacement takes over: 0 to `max_workers` - 1, and above for the
+/// replacements of those that cannot be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LaneNo(pub(crate) usize);
 
@@ -25,8 +26,10 @@ pub(crate) enum Life {
     Retiring { until: Instant },
     /// Being killed. Its death settles or returns its tasks.
     Condemned { reason: Reason, starting: bool, until: Instant },
-    /// Did not die in time. Its tasks have been settled.
+    /// Did not die in time. Its tasks have been settled, and another lane has taken its place.
     Leaked,
+    /// Died after all, when its place was taken. The lane is not used again.
+    Gone,
 }
 
 /// Why a worker is killed.
@@ -42,7 +45,7 @@ pub(crate) enum Reason {
     Closing,
     /// Its start took too long.
     Handshake(HandshakeError),
-    /// It did not take up the task it was sent, or did not end when asked.
+    /// It did not take up the task it was sent, or did not reply to it, or did not end when asked.
     Unresponsive,
 }
 
@@ -59,8 +62,13 @@ pub(crate) struct Lane {
     pub(crate) next_seq: u64,
     /// The worker is past this sequence number, so its slot is free again.
     pub(crate) confirmed: u64,
-    /// The front task cannot have started before this moment.
+    /// When the front task came to the front. For a lane without tasks, when its worker was launched or had
+    /// none left.
     pub(crate) front_since: Instant,
+    /// What waited behind the front task has been taken back, unless the worker was at it already.
+    pub(crate) relieved: bool,
+    /// When to see how far the front task has come. `None` if it has no timeout.
+    pub(crate) look: Option<Instant>,
     pub(crate) pace: Pace,
 }
 
@@ -73,36 +81,69 @@ impl Lane {
             next_seq: 1,
             confirmed: 0,
             front_since: now,
+            relieved: false,
+            look: None,
             pace: Pace::default(),
         }
     }
 
     /// Whether one more task with so many bytes of arguments may be sent, given how many may be held.
     pub(crate) fn has_room(&self, depth: usize, bytes: usize, quota: Option<u64>) -> bool {
-        matches!(self.life, Life::Up)
+        self.is_up()
             && self.sent.len() < depth
             && self.next_seq - 1 - self.confirmed < SLOTS
             && (self.sent.is_empty() || self.bytes + bytes <= MAX_BYTES_AHEAD)
             && quota.is_none_or(|quota| self.next_seq <= quota)
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.life, Life::Up) && self.sent.is_empty()
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.life, Life::Up)
     }
 
-    /// A process exists, or is being made.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_up() && self.sent.is_empty()
+    }
+
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting { .. })
+    }
+
+    /// Its start has neither succeeded nor been found to have failed.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self.life, Life::Starting { .. } | Life::Condemned { starting: true, .. })
+    }
+
+    /// Its worker became ready and nobody has decided to kill it.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.life, Life::Up | Life::Retiring { .. })
+    }
+
+    /// Its worker cannot be killed, or could not be.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.life, Life::Leaked | Life::Gone)
+    }
+
+    /// A process exists, or is being made, that is not given up.
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.life, Life::Empty | Life::Leaked)
+        !matches!(self.life, Life::Empty | Life::Leaked | Life::Gone)
+    }
+
+    /// The front task holds up what is behind it.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        self.front_since + STALL <= now
     }
 
     /// When something must happen to this lane although no event comes.
-    pub(crate) fn wake(&self, stall: Duration) -> Option<Instant> {
+    pub(crate) fn wake(&self) -> Option<Instant> {
         match self.life {
             Life::Starting { until } | Life::Retiring { until } | Life::Condemned { until, .. } => {
                 Some(until)
             }
-            Life::Up if self.sent.len() > 1 => Some(self.front_since + stall),
-            Life::Up | Life::Empty | Life::Leaked => None,
+            Life::Up => {
+                let stall = (self.sent.len() > 1 && !self.relieved).then(|| self.front_since + STALL);
+                [self.look, stall].into_iter().flatten().min()
+            }
+            Life::Empty | Life::Leaked | Life::Gone => None,
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
         SUPERVISED.set(Arc::as_ptr(&engine));
         // The program's signal handlers run on its own threads.
         process::block_signals();
-        Supervisor { stations: (0..engine.max_workers).map(|_| Station::default()).collect(), engine }.run();
+        Supervisor { stations: Vec::new(), engine }.run();
     };
     thread::Builder::new().name("procpool".to_owned()).spawn(run).map(drop)
 }
@@ -146,6 +146,9 @@ impl Supervisor {
     }
 
     fn launch(&mut self, lane: LaneNo) {
+        if self.stations.len() <= lane.0 {
+            self.stations.resize_with(lane.0 + 1, Station::default);
+        }
         let launched = launch::launch(&self.engine.worker, lane.0).and_then(|launched| {
             self.stations[lane.0].life += 1;
             self.welcome(lane, launched)
@@ -191,7 +194,7 @@ impl Supervisor {
     }
 
     fn kill(&mut self, lane: LaneNo) {
-        if let Some(worker) = &self.stations[lane.0].worker {
+        if let Some(Station { worker: Some(worker), .. }) = self.stations.get(lane.0) {
             worker.process.kill();
         }
     }

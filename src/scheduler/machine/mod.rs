@@ -7,142 +7,41 @@
 //! **Invariant:** a task is sent again only if the shared page of its worker proves that it never started.
 //! **Invariant:** a lane is reported down only after its link is drained, so a result never loses a race
 //! against its worker's death.
+//! **Invariant:** no decision is made between the request to take tasks back and the last of its answers.
+//!
+//! The rules, by idea: who gets which task ([`dispatch`]), the life and death of a worker ([`lanes`]), tasks
+//! that are taken back ([`takeback`]), what happens by the clock ([`deadlines`]), the end ([`close`]).
 
-mod feed;
-mod hear;
-mod stop;
-mod watch;
-
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::Instant;
 
 use slab::Slab;
 
-use crate::error::{
-    ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError, TaskErrorKind, WorkerExit,
-};
+use crate::error::{Ran, Refusal, StartError, TaskErrorKind};
 
 use super::backlog::Backlog;
-use super::deadlines::Deadlines;
-use super::policy::{MAX_RESENDS, STALL, Settings, StartBudget, UNHEARD, UNRESPONSIVE};
-use super::roster::{Lane, Life, Reason};
+use super::policy::{Settings, StartBudget};
+use super::roster::Lane;
+
+mod close;
+mod deadlines;
+mod dispatch;
+mod event;
+mod lanes;
+mod takeback;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod search;
+#[cfg(test)]
+mod test;
+#[cfg(test)]
+mod world;
 
 pub(crate) use super::roster::LaneNo;
-
-/// An accepted task. Never used again, even if its place in the table is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TaskNo {
-    key: u32,
-    serial: u32,
-}
-
-/// What the machine must know of a task.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Spec {
-    /// Bytes of its encoded arguments.
-    pub(crate) bytes: usize,
-    /// The longest its body may run.
-    pub(crate) timeout: Option<Duration>,
-    /// Tasks with the same number, unless 0, go to one worker together if they can.
-    pub(crate) bundle: u64,
-}
-
-/// What happened. `R` is a worker's reply, which the machine only passes on.
-#[derive(Debug)]
-pub(crate) enum Event<R> {
-    /// The worker of a lane is ready.
-    Up { lane: LaneNo },
-    /// The worker of a lane is gone, and everything it had sent has been reported. `phases` tells, for the
-    /// tasks it still had, oldest first, how far each had come.
-    Down { lane: LaneNo, end: End, phases: Vec<Phase> },
-    /// A worker replied to a task.
-    Replied { lane: LaneNo, seq: u64, reply: R, ran_for: Duration },
-    /// A worker passed over a task that had been taken back.
-    Skipped { lane: LaneNo, seq: u64 },
-    /// A worker said something that no worker says.
-    Violated { lane: LaneNo, message: String },
-    /// The caller no longer wants a task.
-    Cancel { task: TaskNo, kill: bool },
-    /// The answer to [`Effect::Revoke`].
-    Revoked { task: TaskNo, why: Why, taken: bool },
-    /// The answer to [`Effect::Inspect`].
-    Seen { task: TaskNo, phase: Phase, started: Option<Instant> },
-    /// All workers are wanted now, before there is work for them.
-    WarmUp,
-    /// No more tasks.
-    Close(Close),
-    /// The time that [`Machine::wake`] asked for has come.
-    Tick,
-}
-
-/// How the worker of a lane ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// It never became a worker.
-    Unborn(StartError),
-    Exited(Fate),
-}
-
-/// What the operating system and the shared page tell of a dead worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Fate {
-    pub(crate) pid: u32,
-    pub(crate) cause: ExitCause,
-    pub(crate) oom: Option<bool>,
-    pub(crate) last_words: Option<Panic>,
-}
-
-/// What to do. `J` is a task's job, which the machine only passes on.
-#[derive(Debug)]
-pub(crate) enum Effect<J, R> {
-    /// Make a worker for this lane; answered by `Up` or `Down`.
-    Launch { lane: LaneNo },
-    /// Give the worker a task, after all that it was given before.
-    Send { lane: LaneNo, seq: u64, job: J },
-    /// The task's outcome, once and for all.
-    Settle { job: J, verdict: Verdict<R> },
-    /// Try to take back a task that has not started; answered by `Revoked` before any other event.
-    Revoke { lane: LaneNo, seq: u64, task: TaskNo, why: Why },
-    /// Look how far a task has come; answered by `Seen` before any other event.
-    Inspect { lane: LaneNo, seq: u64, task: TaskNo },
-    /// Ask the worker to end.
-    Retire { lane: LaneNo },
-    /// Kill the worker and its process group; answered by `Down`.
-    Kill { lane: LaneNo },
-    /// Whoever waits for workers to be up should look again.
-    Roused,
-    /// The pool has ended: nothing is pending and no worker is left.
-    Terminated,
-}
-
-#[derive(Debug)]
-pub(crate) enum Verdict<R> {
-    Replied(R),
-    Failed(Ran, TaskErrorKind),
-}
-
-/// Why a task is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// It was cancelled; if it runs, kill it or let it be.
-    Cancel { kill: bool },
-    /// It waits behind a slow task.
-    Stalled,
-    /// Its worker does not take it up.
-    Unresponsive,
-    /// Its worker cannot be killed.
-    Leaked,
-}
-
-/// How a pool ends.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Close {
-    /// Cancel what has not started.
-    pub(crate) cancel_pending: bool,
-    /// Kill what runs.
-    pub(crate) kill: bool,
-    /// Do both at this time, at the latest.
-    pub(crate) by: Option<Instant>,
-}
+pub(crate) use event::{Close, Effect, End, Event, Fate, Spec, TaskNo, Verdict, Why};
 
 #[derive(Clone, Debug)]
 enum Place {
@@ -157,6 +56,7 @@ struct Task<J> {
     job: Option<J>,
     spec: Spec,
     place: Place,
+    /// How many workers died with it at the front, before it started.
     resends: u8,
     /// When its body was first seen running. Later claims of its worker do not count.
     started: Option<Instant>,
@@ -179,17 +79,18 @@ pub(crate) struct Machine<J, R> {
     bundles: u64,
     backlog: Backlog,
     lanes: Vec<Lane>,
-    deadlines: Deadlines,
     starts: StartBudget,
-    /// All workers are wanted, work or no work.
+    /// All workers are wanted, work or no work, and have not been up at once since.
     warm: bool,
     broken: Option<StartError>,
     closing: Option<Close>,
     terminated: bool,
     counts: Counts,
+    /// Answers to [`Effect::Revoke`] that have not come yet.
+    unanswered: usize,
     /// No later than the next moment at which something must happen without an event.
     wake: Option<Instant>,
-    effects: std::marker::PhantomData<R>,
+    effects: PhantomData<R>,
 }
 
 type Effects<J, R> = Vec<Effect<J, R>>;
@@ -203,15 +104,15 @@ impl<J: Clone, R> Machine<J, R> {
             serial: 0,
             bundles: 0,
             backlog: Backlog::default(),
-            deadlines: Deadlines::default(),
             starts: StartBudget::default(),
             warm: false,
             broken: None,
             closing: None,
             terminated: false,
             counts: Counts::default(),
+            unanswered: 0,
             wake: None,
-            effects: std::marker::PhantomData,
+            effects: PhantomData,
         }
     }
 
@@ -259,7 +160,7 @@ impl<J: Clone, R> Machine<J, R> {
                 self.replied(now, lane, seq, reply, ran_for, effects)
             }
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
-            Event::Violated { lane, message } => self.condemn(now, lane, Reason::Protocol(message), effects),
+            Event::Violated { lane, message } => self.violated(now, lane, message, effects),
             Event::Cancel { task, kill } => self.cancel(task, kill, effects),
             Event::Revoked { task, why, taken } => self.revoked(now, task, why, taken, effects),
             Event::Seen { task, phase, started } => self.seen(now, task, phase, started, effects),
@@ -267,30 +168,9 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Close(close) => self.close(now, close, effects),
             Event::Tick => self.tick(now, effects),
         }
-        self.dispatch(now, effects);
-    }
-
-    /// Gives waiting tasks to workers, launches workers for those that find none, and winds down a pool that
-    /// is closing.
-    pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
-        self.give_up_waiting(effects);
-        self.retire_used_up(now, effects);
-        while let Some(lane) = self.next_idle() {
-            if self.front().is_none() {
-                break;
-            }
-            self.feed_idle(now, lane, effects);
+        if self.unanswered == 0 {
+            self.dispatch(now, effects);
         }
-        self.launch(now, effects);
-        self.send_ahead(now, effects);
-        if self.closing.is_some() {
-            self.wind_down(now, effects);
-        }
-    }
-
-    fn front(&mut self) -> Option<TaskNo> {
-        let tasks = &self.tasks;
-        self.backlog.front(|no| tasks.get(no.key as usize).is_some_and(|task| task.serial == no.serial))
     }
 
     fn settle(&mut self, no: TaskNo, verdict: Verdict<R>, effects: &mut Effects<J, R>) {
@@ -300,14 +180,40 @@ impl<J: Clone, R> Machine<J, R> {
             lane.bytes = lane.bytes.saturating_sub(task.spec.bytes);
         }
         if let Some(job) = task.job {
-            effects.push(Effect::Settle { job, verdict });
+            self.tell(job, verdict, effects);
         }
     }
 
     fn settle_cancelled(&mut self, no: TaskNo, effects: &mut Effects<J, R>) {
-        self.counts.cancelled += 1;
         let kind = TaskErrorKind::Cancelled { was_running: false };
         self.settle(no, Verdict::Failed(Ran::No, kind), effects);
+    }
+
+    /// Settles tasks that waited, as far as they still do.
+    fn settle_all(&mut self, tasks: VecDeque<TaskNo>, kind: &TaskErrorKind, effects: &mut Effects<J, R>) {
+        for no in tasks {
+            if self.get(no).is_some() {
+                self.settle(no, Verdict::Failed(Ran::No, kind.clone()), effects);
+            }
+        }
+    }
+
+    /// Tells a caller what became of a job, and counts it.
+    fn tell(&mut self, job: J, verdict: Verdict<R>, effects: &mut Effects<J, R>) {
+        if let Verdict::Failed(_, kind) = &verdict {
+            let cancelled = matches!(kind, TaskErrorKind::Cancelled { .. });
+            let killed = matches!(
+                kind,
+                TaskErrorKind::Cancelled { was_running: true } | TaskErrorKind::TimedOut { .. }
+            );
+            self.counts.cancelled += usize::from(cancelled);
+            self.counts.killed += usize::from(killed);
+        }
+        effects.push(Effect::Settle { job, verdict });
+    }
+
+    fn wake_by(&mut self, at: Option<Instant>) {
+        self.wake = [self.wake, at].into_iter().flatten().min();
     }
 
     fn get(&self, no: TaskNo) -> Option<&Task<J>> {
@@ -321,6 +227,11 @@ impl<J: Clone, R> Machine<J, R> {
     /// A task that is known to be in the table.
     fn task(&self, no: TaskNo) -> &Task<J> {
         &self.tasks[no.key as usize]
+    }
+
+    /// Every lane that can have a worker has one.
+    fn is_complete(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.is_up() || lane.is_lost())
     }
 
     /// When to send [`Event::Tick`], if nothing else happens before.
@@ -346,19 +257,9 @@ impl<J: Clone, R> Machine<J, R> {
         self.tasks.len()
     }
 
-    /// All workers have been up at once since [`Event::WarmUp`]; one that died since then is no news.
+    /// All workers have been up at once since [`Event::WarmUp`].
     pub(crate) fn all_up(&self) -> bool {
         !self.warm
-    }
-
-    /// Every lane that can have a worker has one.
-    fn is_complete(&self) -> bool {
-        self.lanes.iter().all(|lane| matches!(lane.life, Life::Up | Life::Leaked))
-    }
-
-    #[cfg(test)]
-    fn is_up(&self, lane: LaneNo) -> bool {
-        matches!(self.lanes[lane.0].life, Life::Up)
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
@@ -369,17 +270,11 @@ impl<J: Clone, R> Machine<J, R> {
         self.counts
     }
 
+    /// The lanes whose workers live although they were killed.
     pub(crate) fn leaked(&self) -> impl Iterator<Item = LaneNo> + '_ {
         let lanes = self.lanes.iter().enumerate();
-        lanes.filter(|(_, lane)| matches!(lane.life, Life::Leaked)).map(|(index, _)| LaneNo(index))
+        lanes
+            .filter(|(_, lane)| matches!(lane.life, super::roster::Life::Leaked))
+            .map(|(index, _)| LaneNo(index))
     }
 }
-
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod search;
-#[cfg(test)]
-mod test;
-#[cfg(test)]
-mod world;

@@ -1,195 +1,308 @@
-//! The rules as transcripts. A line is an event; a line with `<` is an effect that must follow, in that order, and
-//! nothing else may. `start 1` and `finish 1` are the worker's doing, which the machine sees on the shared page
-//! when it looks.
+//! The rules of the scheduler, one transcript each.
+//!
+//! A line is an event; the lines that begin with `<` are the effects it must have, in their order and no others.
+//! `at 5ms` lets time pass, and ticks if the machine asked for that. A `revoke` or an `inspect` is answered by
+//! the next events, as in life: `taken 2`, `kept 2`, `seen 1 running since 0ms`.
 
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
-use super::*;
+use crate::error::{ExitCause, HandshakeError, Phase, Ran, Refusal, StartError, TaskErrorKind};
+use crate::scheduler::policy::Settings;
 
-struct Script {
-    machine: Machine<u32, ()>,
-    base: Instant,
-    now: Instant,
-    numbers: HashMap<u32, TaskNo>,
-    names: HashMap<TaskNo, u32>,
-    /// What the shared page says: how far a task is, and since when.
-    page: HashMap<u32, (Phase, Instant)>,
-}
+use super::{Close, Effect, End, Event, Fate, LaneNo, Machine, Spec, TaskNo, Verdict, Why};
 
-fn settings(lanes: usize) -> Settings {
+mod close;
+mod crash;
+mod deadlines;
+mod dispatch;
+mod start;
+mod takeback;
+
+type Task = u32;
+
+/// The settings of most transcripts.
+fn workers(max_workers: usize) -> Settings {
     Settings {
-        max_workers: lanes,
+        max_workers,
         max_tasks_per_child: None,
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(5),
     }
 }
 
-#[track_caller]
-fn check(lanes: usize, script: &str) {
-    check_with(settings(lanes), script);
+fn workers_with_quota(max_workers: usize, quota: u64) -> Settings {
+    Settings { max_tasks_per_child: Some(quota), ..workers(max_workers) }
 }
 
+/// Plays a transcript.
 #[track_caller]
-fn check_with(settings: Settings, script: &str) {
-    let base = Instant::now();
-    let mut run = Script {
-        machine: Machine::new(settings, base),
-        base,
-        now: base,
-        numbers: HashMap::new(),
-        names: HashMap::new(),
-        page: HashMap::new(),
-    };
-    let mut told = String::new();
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('<')) {
-        writeln!(told, "{line}").unwrap();
-        for effect in run.step(line) {
-            writeln!(told, "< {effect}").unwrap();
+fn check(settings: Settings, transcript: &str) {
+    let mut play = Play::new(settings);
+    let lines: Vec<&str> = transcript.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut rest = lines.as_slice();
+    let mut before = String::new();
+    while let Some((line, after)) = rest.split_first() {
+        let required = after.iter().take_while(|line| line.starts_with('<')).count();
+        play.event(line);
+        let effects: Vec<String> = play.effects.drain(..).collect();
+        let wanted: Vec<&str> = after[..required].iter().map(|line| line[1..].trim()).collect();
+        assert!(effects == wanted, "{before}{line}\n  wanted: {wanted:#?}\n  had: {effects:#?}");
+        for line in &lines[lines.len() - rest.len()..][..=required] {
+            let _ = writeln!(before, "{line}");
+        }
+        rest = &after[required..];
+    }
+}
+
+struct Play {
+    machine: Machine<Task, ()>,
+    start: Instant,
+    now: Instant,
+    numbers: HashMap<Task, TaskNo>,
+    /// By lane and task, the last number under which it was sent.
+    seqs: HashMap<(usize, Task), u64>,
+    /// The reasons that wait for an answer.
+    asked: HashMap<Task, VecDeque<Why>>,
+    effects: Vec<String>,
+}
+
+/// The words of a line, taken one by one.
+struct Words<'a>(std::str::SplitWhitespace<'a>);
+
+impl<'a> Words<'a> {
+    fn word(&mut self) -> &'a str {
+        self.0.next().unwrap_or_default()
+    }
+
+    fn number(&mut self) -> usize {
+        let word = self.word();
+        word.parse().unwrap_or_else(|_| panic!("a number, not `{word}`"))
+    }
+
+    fn task(&mut self) -> Task {
+        self.number() as Task
+    }
+
+    fn lane(&mut self) -> LaneNo {
+        LaneNo(self.number())
+    }
+
+    fn time(&mut self) -> Duration {
+        let word = self.word();
+        let at = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+        let count = word[..at].parse().unwrap_or_else(|_| panic!("a time, not `{word}`"));
+        match &word[at..] {
+            "us" => Duration::from_micros(count),
+            "ms" => Duration::from_millis(count),
+            "s" => Duration::from_secs(count),
+            unit => panic!("a unit of time, not `{unit}`"),
         }
     }
-    let wanted: Vec<_> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let told: Vec<_> = told.lines().collect();
-    assert!(told == wanted, "wanted:\n{}\n\ntold:\n{}\n", wanted.join("\n"), told.join("\n"));
 }
 
-impl Script {
-    /// Performs one line as the engine would: answers to looks and revocations come at once.
-    fn step(&mut self, line: &str) -> Vec<String> {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let number = |at: usize| words[at].parse::<u32>().expect("a number");
-        let lane = || LaneNo(number(1) as usize);
-        let option = |name: &str| {
-            words
-                .iter()
-                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-                .map(|text| text.parse().expect("a number"))
-        };
-        let has = |name: &str| words.contains(&name);
-        let milliseconds = Duration::from_millis;
-        let mut effects = Vec::new();
-        let event = match words[0] {
-            "submit" => {
-                let spec = Spec {
-                    bytes: option("bytes").unwrap_or(0) as usize,
-                    timeout: option("timeout").map(milliseconds),
-                    bundle: option("bundle").unwrap_or(0),
-                };
-                match self.machine.submit(number(1), spec) {
-                    Ok(no) => {
-                        self.numbers.insert(number(1), no);
-                        self.names.insert(no, number(1));
-                    }
-                    Err(refusal) => return vec![format!("refused: {refusal}")],
-                }
-                if !has("more") {
-                    self.machine.dispatch(self.now, &mut effects);
-                }
-                None
-            }
-            "up" => Some(Event::Up { lane: lane() }),
-            "unborn" => {
-                let end = End::Unborn(StartError::invalid("no luck"));
-                Some(Event::Down { lane: lane(), end, phases: Vec::new() })
-            }
-            "down" => {
-                let fate = Fate { pid: 7, cause: ExitCause::Code(1), oom: None, last_words: None };
-                let outstanding: Vec<_> =
-                    self.machine.lanes[lane().0].sent.iter().map(|&(_, no)| self.names[&no]).collect();
-                let phases = outstanding.iter().map(|name| self.phase(*name).0).collect();
-                Some(Event::Down { lane: lane(), end: End::Exited(fate), phases })
-            }
-            "reply" => {
-                let seq =
-                    option("seq").unwrap_or_else(|| self.machine.outstanding(lane()).next().unwrap_or(0));
-                let ran_for = Duration::from_micros(option("us").unwrap_or(1_000_000));
-                Some(Event::Replied { lane: lane(), seq, reply: (), ran_for })
-            }
-            "skip" => Some(Event::Skipped { lane: lane(), seq: option("seq").expect("a sequence number") }),
-            "violate" => Some(Event::Violated { lane: lane(), message: "nonsense".to_owned() }),
-            "cancel" => Some(Event::Cancel { task: self.numbers[&number(1)], kill: has("kill") }),
-            "warm" => Some(Event::WarmUp),
-            "close" => Some(Event::Close(Close {
-                cancel_pending: has("pending"),
-                kill: has("kill"),
-                by: option("by").map(|by| self.base + milliseconds(by)),
-            })),
-            "start" | "finish" => {
-                let phase = if words[0] == "start" { Phase::Running } else { Phase::Replying };
-                self.page.insert(number(1), (phase, self.now));
-                None
-            }
+impl Play {
+    fn new(settings: Settings) -> Play {
+        let start = Instant::now();
+        Play {
+            machine: Machine::new(settings, start),
+            start,
+            now: start,
+            numbers: HashMap::new(),
+            seqs: HashMap::new(),
+            asked: HashMap::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, line: &str) {
+        let mut words = Words(line.split_whitespace());
+        let event = match words.word() {
+            "submit" => return self.submit(words),
             "at" => {
-                self.now = self.base + milliseconds(u64::from(number(1)));
-                self.machine.wake().is_some_and(|wake| wake <= self.now).then_some(Event::Tick)
-            }
-            other => panic!("no such event: {other}"),
-        };
-        if let Some(event) = event {
-            self.machine.step(self.now, event, &mut effects);
-        }
-        let mut told = Vec::new();
-        while !effects.is_empty() {
-            let mut followed = Vec::new();
-            for effect in effects.drain(..) {
-                let (text, answer) = self.perform(effect);
-                told.push(text);
-                if let Some(answer) = answer {
-                    self.machine.step(self.now, answer, &mut followed);
+                self.now = self.start + words.time();
+                if self.machine.wake().is_none_or(|wake| wake > self.now) {
+                    return;
                 }
+                Event::Tick
             }
-            effects = followed;
+            "wakes" => return self.wakes(words.word()),
+            "counts" => return self.counts(line),
+            "terminated" => return assert!(self.machine.is_terminated(), "terminated"),
+            "warm" => return assert_eq!(self.machine.all_up(), words.word() == "yes", "all up"),
+            "up" => Event::Up { lane: words.lane() },
+            "done" => {
+                let (lane, task) = (words.lane(), words.task());
+                let seq = self.seqs[&(lane.0, task)];
+                let ran_for = if words.word() == "in" { words.time() } else { Duration::from_millis(1) };
+                Event::Replied { lane, seq, reply: (), ran_for }
+            }
+            "replies" => {
+                let (lane, seq) = (words.lane(), words.number() as u64);
+                Event::Replied { lane, seq, reply: (), ran_for: Duration::ZERO }
+            }
+            "skip" => {
+                let (lane, task) = (words.lane(), words.task());
+                Event::Skipped { lane, seq: self.seqs[&(lane.0, task)] }
+            }
+            "violate" => Event::Violated { lane: words.lane(), message: "nonsense".to_owned() },
+            "down" => {
+                let lane = words.lane();
+                let phases: Vec<Phase> = words.0.map(phase).collect();
+                let cause = ExitCause::Signal { number: 11, core_dumped: false };
+                let end = End::Exited(Fate { pid: 1, cause, oom: None, last_words: None });
+                Event::Down { lane, end, phases }
+            }
+            "unborn" => {
+                let (lane, message) = (words.lane(), words.word().to_owned());
+                let end = End::Unborn(StartError::Initializer { message });
+                Event::Down { lane, end, phases: Vec::new() }
+            }
+            "cancel" => Event::Cancel { task: self.numbers[&words.task()], kill: false },
+            "kill" => Event::Cancel { task: self.numbers[&words.task()], kill: true },
+            answer @ ("taken" | "kept") => {
+                let task = words.task();
+                let why = self.asked.get_mut(&task).and_then(VecDeque::pop_front);
+                let why = why.expect("an answer belongs to a question");
+                Event::Revoked { task: self.numbers[&task], why, taken: answer == "taken" }
+            }
+            "seen" => {
+                let (task, phase) = (self.numbers[&words.task()], phase(words.word()));
+                let started = (words.word() == "since").then(|| self.start + words.time());
+                Event::Seen { task, phase, started }
+            }
+            "warm-up" => Event::WarmUp,
+            "close" => {
+                let mut close = Close::default();
+                loop {
+                    match words.word() {
+                        "cancel" => close.cancel_pending = true,
+                        "kill" => close.kill = true,
+                        "by" => close.by = Some(self.start + words.time()),
+                        "" => break,
+                        word => panic!("a way to close, not `{word}`"),
+                    }
+                }
+                Event::Close(close)
+            }
+            word => panic!("an event, not `{word}`"),
+        };
+        let mut effects = Vec::new();
+        self.machine.step(self.now, event, &mut effects);
+        self.note(effects);
+    }
+
+    /// `submit 1 2 3 timeout 5ms bytes 100`: several tasks are a bundle.
+    fn submit(&mut self, words: Words<'_>) {
+        let mut words = Words(words.0);
+        let mut tasks: Vec<Task> = Vec::new();
+        let mut spec = Spec::default();
+        loop {
+            match words.word() {
+                "" => break,
+                "timeout" => spec.timeout = Some(words.time()),
+                "bytes" => spec.bytes = words.number(),
+                task => tasks.push(task.parse().expect("a task")),
+            }
         }
-        told
+        if tasks.len() > 1 {
+            spec.bundle = self.machine.bundle();
+        }
+        for task in tasks {
+            match self.machine.submit(task, spec.clone()) {
+                Ok(number) => _ = self.numbers.insert(task, number),
+                Err(Refusal::PoolClosed) => self.effects.push(format!("refuse {task} closed")),
+                Err(refusal) => self.effects.push(format!("refuse {task} {refusal}")),
+            }
+        }
+        let mut effects = Vec::new();
+        self.machine.dispatch(self.now, &mut effects);
+        self.note(effects);
     }
 
-    fn phase(&self, name: u32) -> (Phase, Option<Instant>) {
-        self.page.get(&name).map_or((Phase::Sent, None), |&(phase, since)| (phase, Some(since)))
+    fn wakes(&self, when: &str) {
+        let wake = self.machine.wake().map(|wake| wake - self.start);
+        let wanted = (when != "never").then(|| Words(when.split_whitespace()).time());
+        assert_eq!(wake, wanted, "the time of the next tick");
     }
 
-    fn perform(&mut self, effect: Effect<u32, ()>) -> (String, Option<Event<()>>) {
-        match effect {
-            Effect::Launch { lane } => (format!("launch {}", lane.0), None),
-            Effect::Send { lane, job, .. } => {
-                self.page.remove(&job);
-                (format!("run {} {job}", lane.0), None)
-            }
-            Effect::Settle { job, verdict } => (format!("settle {job} {}", verdict_text(&verdict)), None),
-            Effect::Revoke { lane, task, why, .. } => {
-                let name = self.names[&task];
-                let taken = self.phase(name).0 == Phase::Sent;
-                let answer = if taken { "taken" } else { "too late" };
-                (format!("revoke {} {name}: {answer}", lane.0), Some(Event::Revoked { task, why, taken }))
-            }
-            Effect::Inspect { lane, task, .. } => {
-                let (phase, started) = self.phase(self.names[&task]);
-                let text = format!("look {} {}", lane.0, self.names[&task]);
-                (text, Some(Event::Seen { task, phase, started }))
-            }
-            Effect::Retire { lane } => (format!("retire {}", lane.0), None),
-            Effect::Kill { lane } => (format!("kill {}", lane.0), None),
-            Effect::Roused => ("roused".to_owned(), None),
-            Effect::Terminated => ("terminated".to_owned(), None),
+    fn counts(&self, line: &str) {
+        let counts = self.machine.counts();
+        let pending = self.machine.pending();
+        let leaked = self.machine.leaked().count();
+        let told = format!(
+            "counts cancelled {} killed {} pending {pending} leaked {leaked}",
+            counts.cancelled, counts.killed
+        );
+        assert_eq!(told, line);
+    }
+
+    fn note(&mut self, effects: Vec<Effect<Task, ()>>) {
+        for effect in effects {
+            let named = |no: TaskNo| *self.numbers.iter().find(|(_, known)| **known == no).expect("known").0;
+            let text = match effect {
+                Effect::Launch { lane } => format!("launch {}", lane.0),
+                Effect::Send { lane, seq, job } => {
+                    self.seqs.insert((lane.0, job), seq);
+                    format!("send {} {job}", lane.0)
+                }
+                Effect::Settle { job, verdict } => format!("settle {job} {}", told(&verdict)),
+                Effect::Revoke { lane, seq, task, why } => {
+                    let task = named(task);
+                    assert_eq!(seq, self.seqs[&(lane.0, task)]);
+                    self.asked.entry(task).or_default().push_back(why);
+                    format!("revoke {} {task}", lane.0)
+                }
+                Effect::Inspect { lane, seq, task } => {
+                    let task = named(task);
+                    assert_eq!(seq, self.seqs[&(lane.0, task)]);
+                    format!("inspect {} {task}", lane.0)
+                }
+                Effect::Retire { lane } => format!("retire {}", lane.0),
+                Effect::Kill { lane } => format!("kill {}", lane.0),
+                Effect::Roused => "roused".to_owned(),
+                Effect::Terminated => "terminated".to_owned(),
+            };
+            self.effects.push(text);
         }
     }
 }
 
-fn verdict_text(verdict: &Verdict<()>) -> String {
-    let Verdict::Failed(ran, kind) = verdict else { return "ok".to_owned() };
-    let kind = match kind {
-        TaskErrorKind::WorkerDied(exit) => format!("died {:?}", exit.phase()),
-        TaskErrorKind::Cancelled { was_running } => format!("cancelled running={was_running}"),
-        TaskErrorKind::TimedOut { ran_for, .. } => format!("timed out after {ran_for:?}"),
-        TaskErrorKind::Protocol { .. } => "protocol".to_owned(),
-        TaskErrorKind::PoolBroken(_) => "broken".to_owned(),
-        other => format!("{other:?}"),
+fn phase(word: &str) -> Phase {
+    match word {
+        "sent" => Phase::Sent,
+        "running" => Phase::Running,
+        "replying" => Phase::Replying,
+        _ => panic!("a phase, not `{word}`"),
+    }
+}
+
+fn told(verdict: &Verdict<()>) -> String {
+    let (ran, kind) = match verdict {
+        Verdict::Replied(()) => return "ok".to_owned(),
+        Verdict::Failed(ran, kind) => (ran, kind),
     };
-    format!("{kind} ran={ran:?}")
+    let kind = match kind {
+        TaskErrorKind::WorkerDied(exit) => format!("died {:?}", exit.phase()).to_lowercase(),
+        TaskErrorKind::TimedOut { ran_for, .. } => format!("timed-out after {ran_for:?}"),
+        TaskErrorKind::Cancelled { was_running: false } => "cancelled".to_owned(),
+        TaskErrorKind::Cancelled { was_running: true } => "killed".to_owned(),
+        TaskErrorKind::Protocol { .. } => "protocol".to_owned(),
+        TaskErrorKind::PoolBroken(cause) => match cause {
+            StartError::Initializer { message } => format!("broken {message}"),
+            StartError::Handshake(HandshakeError::TimedOut { .. }) => "broken late".to_owned(),
+            StartError::Handshake(HandshakeError::Died { .. }) => "broken died".to_owned(),
+            StartError::Handshake(HandshakeError::Protocol { .. }) => "broken protocol".to_owned(),
+            StartError::Spawn { .. } => "broken spawn".to_owned(),
+            other => panic!("{other}"),
+        },
+        other => panic!("{other}"),
+    };
+    let ran = match ran {
+        Ran::No => "no",
+        Ran::Maybe => "maybe",
+        Ran::Yes => "yes",
+    };
+    format!("{kind} ran={ran}")
 }
-
-mod cancelling;
-mod crashes;
-mod ends;
-mod feeding;
-mod time;

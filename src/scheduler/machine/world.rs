@@ -7,6 +7,10 @@
 //! happen any more, every accepted task is settled, and a pool that was closed has ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::error::{ExitCause, Phase, Ran, StartError};
+use crate::scheduler::policy::Settings;
 
 use super::*;
 
@@ -19,8 +23,9 @@ enum Slot {
     Revoked,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Process {
+    #[default]
     None,
     Booting,
     Up,
@@ -34,7 +39,7 @@ enum Said {
     Skipped(u64),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Worker {
     process: Process,
     /// What the parent has sent; `None` asks it to retire.
@@ -110,19 +115,11 @@ impl World {
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         };
-        let worker = Worker {
-            process: Process::None,
-            inbox: VecDeque::new(),
-            at: None,
-            said: VecDeque::new(),
-            doomed: false,
-            slots: BTreeMap::new(),
-        };
         World {
             machine: Machine::new(settings, base),
             base,
             now: base,
-            workers: vec![worker; lanes],
+            workers: vec![Worker::default(); lanes],
             tasks: vec![Ledger::default(); usize::from(budget.submits)],
             endless,
             closed: false,
@@ -308,15 +305,7 @@ impl World {
 
     fn bury(&mut self, lane: usize, end: End, effects: &mut Vec<Effect<u8, u8>>) {
         let phases = self.machine.outstanding(LaneNo(lane)).map(|seq| self.phase(lane, seq).0).collect();
-        let slots = BTreeMap::new();
-        self.workers[lane] = Worker {
-            process: Process::None,
-            inbox: VecDeque::new(),
-            at: None,
-            said: VecDeque::new(),
-            doomed: false,
-            slots,
-        };
+        self.workers[lane] = Worker::default();
         self.machine.step(self.now, Event::Down { lane: LaneNo(lane), end, phases }, effects);
     }
 
@@ -343,6 +332,9 @@ impl World {
     fn answer(&mut self, effect: Effect<u8, u8>) -> Option<Event<u8>> {
         match effect {
             Effect::Launch { lane } => {
+                if self.workers.len() <= lane.0 {
+                    self.workers.resize(lane.0 + 1, Worker::default());
+                }
                 assert_eq!(self.workers[lane.0].process, Process::None, "5: a lane has one worker");
                 self.workers[lane.0].process = Process::Booting;
             }
@@ -352,7 +344,7 @@ impl World {
                     matches!(worker.process, Process::Up | Process::Dead),
                     "5: only workers that are up get tasks"
                 );
-                assert!(self.machine.is_up(lane), "5: only workers that are up get tasks");
+                assert!(self.machine.lanes[lane.0].is_up(), "5: only workers that are up get tasks");
                 worker.slots.insert(seq, (Slot::Sent, self.now));
                 worker.inbox.push_back(Some((seq, job)));
             }

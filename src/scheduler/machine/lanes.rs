@@ -1,6 +1,12 @@
-//! What workers say, and what their end means for their tasks.
+//! The life of a worker, from its launch to its death and what that means for its tasks.
 
-use super::*;
+use std::time::{Duration, Instant};
+
+use crate::error::{HandshakeError, Phase, Ran, StartError, TaskErrorKind, WorkerExit};
+
+use super::super::policy::MAX_RESENDS;
+use super::super::roster::{Lane, LaneNo, Life, Reason};
+use super::{Effect, Effects, End, Machine, Place, TaskNo, Verdict};
 
 impl<J: Clone, R> Machine<J, R> {
     pub(super) fn up(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
@@ -14,11 +20,8 @@ impl<J: Clone, R> Machine<J, R> {
                 effects.push(Effect::Roused);
             }
             // It became ready while it was being killed.
-            Life::Condemned { starting: true, .. } | Life::Leaked => {}
-            _ => {
-                let reason = Reason::Protocol("it said that it was ready twice".to_owned());
-                self.condemn(now, lane, reason, effects);
-            }
+            Life::Condemned { starting: true, .. } => {}
+            _ => self.violated(now, lane, "it said that it was ready twice".to_owned(), effects),
         }
     }
 
@@ -32,26 +35,17 @@ impl<J: Clone, R> Machine<J, R> {
         effects: &mut Effects<J, R>,
     ) {
         let lane = &mut self.lanes[lane_no.0];
-        let alive = matches!(lane.life, Life::Up | Life::Condemned { starting: false, .. });
         let no = match lane.sent.front() {
-            // Nothing that a worker says after a lie is believed.
-            _ if matches!(lane.life, Life::Condemned { reason: Reason::Protocol(_), .. } | Life::Leaked) => {
-                return;
-            }
-            Some(&(front, no)) if front == seq && alive => no,
+            Some(&(front, no)) if front == seq => no,
             _ => {
-                let message = format!("it replied to task {seq}, which it does not have");
-                return self.condemn(now, lane_no, Reason::Protocol(message), effects);
+                let message = format!("it replied to task {seq}, which is not the one it has");
+                return self.violated(now, lane_no, message, effects);
             }
         };
         lane.sent.pop_front();
         lane.confirmed = seq;
-        lane.front_since = now;
         lane.pace.note(ran_for);
-        let next = lane.sent.front().map(|&(_, next)| next);
-        if let Some(next) = next {
-            self.arm(now, next);
-        }
+        self.front_changed(now, lane_no);
         self.settle(no, Verdict::Replied(reply), effects);
     }
 
@@ -60,9 +54,26 @@ impl<J: Clone, R> Machine<J, R> {
         let has_it = lane.sent.iter().any(|&(sent, _)| sent <= seq);
         if seq <= lane.confirmed || seq >= lane.next_seq || has_it {
             let message = format!("it passed over task {seq}, which was not taken back");
-            return self.condemn(now, lane_no, Reason::Protocol(message), effects);
+            return self.violated(now, lane_no, message, effects);
         }
         lane.confirmed = seq;
+    }
+
+    pub(super) fn violated(
+        &mut self,
+        now: Instant,
+        lane: LaneNo,
+        message: String,
+        effects: &mut Effects<J, R>,
+    ) {
+        self.condemn(now, lane, Reason::Protocol(message), effects);
+    }
+
+    pub(super) fn retire(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
+        let until = now + self.settings.stop_timeout;
+        self.lanes[lane.0].life = Life::Retiring { until };
+        effects.push(Effect::Retire { lane });
+        self.wake_by(Some(until));
     }
 
     /// Decides that a worker must die. Its tasks are settled or returned when it is dead.
@@ -75,7 +86,7 @@ impl<J: Clone, R> Machine<J, R> {
     ) {
         let life = &mut self.lanes[lane.0].life;
         let starting = match life {
-            Life::Empty | Life::Leaked | Life::Condemned { .. } => return,
+            Life::Empty | Life::Condemned { .. } | Life::Leaked | Life::Gone => return,
             Life::Starting { .. } => true,
             Life::Up | Life::Retiring { .. } => false,
         };
@@ -97,40 +108,42 @@ impl<J: Clone, R> Machine<J, R> {
         let (starting, reason) = match lane.life {
             Life::Starting { .. } => (true, None),
             Life::Condemned { reason, starting, .. } => (starting, Some(reason)),
-            Life::Up | Life::Retiring { .. } | Life::Empty | Life::Leaked => (false, None),
+            Life::Up | Life::Retiring { .. } | Life::Empty => (false, None),
+            Life::Leaked | Life::Gone => {
+                self.lanes[lane_no.0].life = Life::Gone;
+                return;
+            }
         };
         if starting {
-            return self.start_failed(now, end, reason, effects);
+            // While a worker starts, this is when it was launched.
+            return self.start_failed(now, lane.front_since, end, reason, effects);
         }
-        let mut back = Vec::new();
-        for (index, &(_, no)) in lane.sent.iter().enumerate() {
-            let phase = phases.get(index).copied().unwrap_or(Phase::Sent);
+        // The youngest first, as the backlog wants them back.
+        for (index, &(_, no)) in lane.sent.iter().enumerate().rev() {
+            // Only what was told proves that a body did not start.
+            let phase = phases.get(index).copied().unwrap_or(Phase::Running);
             if phase == Phase::Sent && self.may_resend(no, index == 0) {
-                back.push(no);
+                self.put_back(no);
             } else {
                 let (ran, kind) = blame(no, phase, reason.as_ref(), &end);
                 self.settle(no, Verdict::Failed(ran, kind), effects);
             }
         }
-        self.backlog.put_back(back.into_iter());
     }
 
-    /// Turns a task that its worker never started back into a waiting one, unless that happened too often. Only
-    /// the task at the head is `suspect`: a worker cannot have died of what it had not come to.
-    pub(super) fn may_resend(&mut self, no: TaskNo, suspect: bool) -> bool {
+    /// Whether a task that its worker never started may go to another one. Only the task that a worker was at
+    /// can have to do with its death.
+    fn may_resend(&mut self, no: TaskNo, suspect: bool) -> bool {
         let task = &mut self.tasks[no.key as usize];
-        if task.job.is_none() {
-            return false;
-        }
-        task.resends += u8::from(suspect);
         task.place = Place::Queued;
-        task.spec.bundle = 0;
-        task.resends <= MAX_RESENDS
+        task.resends += u8::from(suspect);
+        task.resends <= MAX_RESENDS && task.job.is_some()
     }
 
-    pub(super) fn start_failed(
+    fn start_failed(
         &mut self,
         now: Instant,
+        launched: Instant,
         end: End,
         reason: Option<Reason>,
         effects: &mut Effects<J, R>,
@@ -144,22 +157,17 @@ impl<J: Clone, R> Machine<J, R> {
             (_, End::Unborn(error)) => error,
             (_, End::Exited(fate)) => StartError::Handshake(HandshakeError::Died { cause: fate.cause }),
         };
-        self.starts.failed(now);
-        let alive = self.lanes.iter().any(|lane| matches!(lane.life, Life::Up | Life::Retiring { .. }));
-        if self.starts.exhausted() && !alive {
-            self.break_with(now, cause, effects);
+        self.starts.failed(now, launched);
+        let hope = self.lanes.iter().any(|lane| lane.is_alive() || lane.is_starting());
+        if self.starts.exhausted() && !hope {
+            self.break_with(cause, effects);
         }
     }
 
     /// No worker can be had: everything that waits fails, now and later.
-    pub(super) fn break_with(&mut self, now: Instant, cause: StartError, effects: &mut Effects<J, R>) {
+    pub(super) fn break_with(&mut self, cause: StartError, effects: &mut Effects<J, R>) {
         self.broken = Some(cause);
         self.warm = false;
-        for lane in 0..self.lanes.len() {
-            if matches!(self.lanes[lane].life, Life::Starting { .. }) {
-                self.condemn(now, LaneNo(lane), Reason::Closing, effects);
-            }
-        }
         effects.push(Effect::Roused);
     }
 }

@@ -1,29 +1,56 @@
-//! Who gets which task, and when a worker is launched for it, or replaced.
+//! Who gets which task, and when there must be another worker.
 
-use super::*;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::error::TaskErrorKind;
+
+use super::super::roster::{Lane, LaneNo, Life};
+use super::{Effect, Effects, Machine, Place, Task, TaskNo};
+
+/// Whether this number in the backlog is of a task that still waits.
+pub(super) fn waits<J>(tasks: &Slab<Task<J>>, no: TaskNo) -> bool {
+    tasks.get(no.key as usize).is_some_and(|task| task.serial == no.serial)
+}
 
 impl<J: Clone, R> Machine<J, R> {
-    /// Settles what waits for a worker that will never come.
-    pub(super) fn give_up_waiting(&mut self, effects: &mut Effects<J, R>) {
-        if self.backlog.is_empty() {
-            return;
-        }
-        let closed = self.closing.is_some_and(|close| close.kill);
-        let kind = match &self.broken {
-            Some(cause) => TaskErrorKind::PoolBroken(cause.clone()),
-            None if closed => TaskErrorKind::Cancelled { was_running: false },
-            None => return,
-        };
-        for no in self.backlog.take_all() {
-            if self.get(no).is_some() {
-                self.counts.cancelled += usize::from(closed);
-                self.settle(no, Verdict::Failed(Ran::No, kind.clone()), effects);
+    /// Gives waiting tasks to workers, launches workers for those that find none, and winds down a pool that
+    /// is closing.
+    pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+        self.give_up_waiting(effects);
+        self.retire_used_up(now, effects);
+        while let Some(lane) = self.next_idle() {
+            if self.front().is_none() {
+                break;
             }
+            self.feed_idle(now, lane, effects);
+        }
+        self.launch(now, effects);
+        self.send_ahead(now, effects);
+        if self.closing.is_some() {
+            self.wind_down(now, effects);
         }
     }
 
+    /// Settles what waits for a worker that will never come.
+    fn give_up_waiting(&mut self, effects: &mut Effects<J, R>) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let kind = match &self.broken {
+            Some(cause) => TaskErrorKind::PoolBroken(cause.clone()),
+            None if self.closing.is_some_and(|close| close.kill) => {
+                TaskErrorKind::Cancelled { was_running: false }
+            }
+            None => return,
+        };
+        let waiting = self.backlog.take_all();
+        self.settle_all(waiting, &kind, effects);
+    }
+
     /// Replaces workers that have had their share of tasks.
-    pub(super) fn retire_used_up(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+    fn retire_used_up(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         let Some(quota) = self.settings.max_tasks_per_child else { return };
         for index in 0..self.lanes.len() {
             if self.lanes[index].is_idle() && self.lanes[index].next_seq > quota {
@@ -32,15 +59,20 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
+    fn front(&mut self) -> Option<TaskNo> {
+        let tasks = &self.tasks;
+        self.backlog.front(|no| waits(tasks, no))
+    }
+
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
-    pub(super) fn next_idle(&self) -> Option<LaneNo> {
+    fn next_idle(&self) -> Option<LaneNo> {
         let quota = self.settings.max_tasks_per_child;
         let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, 0, quota))?;
         Some(LaneNo(index))
     }
 
     /// Gives an idle worker the oldest task, and those that are bundled with it.
-    pub(super) fn feed_idle(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
+    fn feed_idle(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
         let mut bundle = 0;
         while let Some(no) = self.front() {
             let spec = &self.task(no).spec;
@@ -56,14 +88,14 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Hides the latency of short tasks by sending more of them than a worker can run at once.
-    pub(super) fn send_ahead(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+    fn send_ahead(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         while let Some(no) = self.front() {
             let bytes = self.task(no).spec.bytes;
             let quota = self.settings.max_tasks_per_child;
             let candidate = (0..self.lanes.len())
                 .filter(|&index| {
                     let lane = &self.lanes[index];
-                    lane.has_room(lane.pace.depth(), bytes, quota) && now < lane.front_since + STALL
+                    lane.has_room(lane.pace.depth(), bytes, quota) && !lane.is_stalled(now)
                 })
                 .min_by_key(|&index| self.lanes[index].sent.len());
             let Some(lane) = candidate else { break };
@@ -72,35 +104,36 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Sends the front task of the backlog.
-    pub(super) fn send(&mut self, now: Instant, lane_no: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
+    fn send(&mut self, now: Instant, lane_no: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
         self.backlog.take_front();
         let lane = &mut self.lanes[lane_no.0];
         let seq = lane.next_seq;
         lane.next_seq += 1;
         lane.sent.push_back((seq, no));
         let first = lane.sent.len() == 1;
-        if first {
-            lane.front_since = now;
-        }
-        let wake = lane.wake(STALL);
         let task = &mut self.tasks[no.key as usize];
         task.place = Place::Sent { lane: lane_no, seq };
         lane.bytes += task.spec.bytes;
+        let wake = lane.wake();
         let job = task.job.clone().expect("a task in the backlog is not settled");
         effects.push(Effect::Send { lane: lane_no, seq, job });
         self.wake_by(wake);
         if first {
-            self.arm(now, no);
+            self.front_changed(now, lane_no);
         }
     }
 
     /// Launches a worker for each task that waits and that no worker being started will take.
-    pub(super) fn launch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+    fn launch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
             return;
         }
-        let starting = self.lanes.iter().filter(|lane| matches!(lane.life, Life::Starting { .. })).count();
+        let starting = self.lanes.iter().filter(|lane| lane.is_starting()).count();
         let wanted = if self.warm { self.lanes.len() } else { self.backlog.len().saturating_sub(starting) };
+        // After a failure one worker tries for all, until one succeeds.
+        let undecided = self.lanes.iter().filter(|lane| lane.is_undecided()).count();
+        let wanted =
+            if self.starts.has_failed() { wanted.min(1usize.saturating_sub(undecided)) } else { wanted };
         let empty = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.life, Life::Empty));
         let empty: Vec<_> = empty.map(|(index, _)| LaneNo(index)).take(wanted).collect();
         if empty.is_empty() {
@@ -115,13 +148,6 @@ impl<J: Clone, R> Machine<J, R> {
             self.lanes[lane.0] = Lane { life: Life::Starting { until }, ..Lane::new(now) };
             effects.push(Effect::Launch { lane });
         }
-        self.wake_by(Some(until));
-    }
-
-    pub(super) fn retire(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
-        let until = now + self.settings.stop_timeout;
-        self.lanes[lane.0].life = Life::Retiring { until };
-        effects.push(Effect::Retire { lane });
         self.wake_by(Some(until));
     }
 }

@@ -1,0 +1,134 @@
+//! What happens by the clock: tasks that run too long, workers that do not start, end, die or answer.
+
+use std::io;
+use std::time::Instant;
+
+use crate::error::{HandshakeError, Phase, StartError};
+
+use super::super::policy::{LOOK_AGAIN, STALL, UNHEARD, UNRESPONSIVE};
+use super::super::roster::{Lane, LaneNo, Life, Reason};
+use super::{Close, Effect, Effects, Machine, TaskNo, Why};
+
+impl<J: Clone, R> Machine<J, R> {
+    /// Another task, or none, has come to the front of its worker: its body starts now or later.
+    pub(super) fn front_changed(&mut self, now: Instant, lane_no: LaneNo) {
+        let front = self.lanes[lane_no.0].sent.front();
+        let timeout = front.and_then(|&(_, no)| self.task(no).spec.timeout);
+        let lane = &mut self.lanes[lane_no.0];
+        lane.front_since = now;
+        lane.relieved = false;
+        lane.look = timeout.map(|timeout| now + timeout);
+        let wake = lane.wake();
+        self.wake_by(wake);
+    }
+
+    fn look_at(&mut self, lane: LaneNo, at: Instant) {
+        self.lanes[lane.0].look = Some(at);
+        self.wake_by(Some(at));
+    }
+
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+        for index in 0..self.lanes.len() {
+            self.look_after(now, LaneNo(index), effects);
+        }
+        if let Some(Close { by: Some(by), .. }) = self.closing
+            && by <= now
+        {
+            self.close(now, Close { cancel_pending: true, kill: true, by: None }, effects);
+        }
+        self.wake = self.lanes.iter().filter_map(Lane::wake).min();
+        self.wake_by(self.closing.and_then(|close| close.by));
+    }
+
+    /// Does what is due for one lane.
+    fn look_after(&mut self, now: Instant, lane_no: LaneNo, effects: &mut Effects<J, R>) {
+        let lane = &mut self.lanes[lane_no.0];
+        match &mut lane.life {
+            Life::Starting { until } if *until <= now => {
+                let limit = self.settings.start_timeout;
+                let reason = Reason::Handshake(HandshakeError::TimedOut { limit });
+                self.condemn(now, lane_no, reason, effects);
+            }
+            Life::Retiring { until } if *until <= now => {
+                self.condemn(now, lane_no, Reason::Unresponsive, effects);
+            }
+            Life::Condemned { until, .. } if *until <= now => {
+                if lane.sent.is_empty() {
+                    self.leak(now, lane_no, effects);
+                } else {
+                    // Once its tasks are gone, the next look gives it up.
+                    *until = now;
+                    self.revoke_sent(lane_no, 0, Why::Leaked, effects);
+                }
+            }
+            Life::Up => {
+                if lane.look.is_some_and(|at| at <= now) {
+                    lane.look = None;
+                    if let Some(&(seq, task)) = lane.sent.front() {
+                        effects.push(Effect::Inspect { lane: lane_no, seq, task });
+                    }
+                }
+                if lane.sent.len() > 1 && !lane.relieved && lane.is_stalled(now) {
+                    lane.relieved = true;
+                    lane.pace.note(STALL);
+                    self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn seen(
+        &mut self,
+        now: Instant,
+        no: TaskNo,
+        phase: Phase,
+        started: Option<Instant>,
+        effects: &mut Effects<J, R>,
+    ) {
+        let Some((lane, seq)) = self.worker_of(no) else { return };
+        let Some(task) = self.get_mut(no) else { return };
+        let Some(limit) = task.spec.timeout else { return };
+        match (phase, started) {
+            (Phase::Running, Some(claimed)) => {
+                let started = *task.started.get_or_insert(claimed.min(now));
+                if started + limit <= now {
+                    let reason = Reason::TimedOut { task: no, limit, ran_for: now - started };
+                    self.condemn(now, lane, reason, effects);
+                } else {
+                    self.look_at(lane, started + limit);
+                }
+            }
+            // The result is on its way, and counts if it comes.
+            (Phase::Replying, _) => {
+                let patience = *task.replying.get_or_insert(now) + limit.max(UNHEARD);
+                if patience <= now {
+                    self.condemn(now, lane, Reason::Unresponsive, effects);
+                } else {
+                    self.look_at(lane, patience);
+                }
+            }
+            (Phase::Sent | Phase::Running, _) => {
+                let patience = self.lanes[lane.0].front_since + limit.max(UNRESPONSIVE);
+                if patience <= now {
+                    self.revoke(lane, seq, no, Why::Unresponsive, effects);
+                } else {
+                    let again = now + limit.clamp(*LOOK_AGAIN.start(), *LOOK_AGAIN.end());
+                    self.look_at(lane, again.min(patience));
+                }
+            }
+        }
+    }
+
+    /// Gives up a worker that was killed and does not die. Another takes its place, but not for ever: what
+    /// keeps one process may keep them all.
+    fn leak(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
+        self.lanes[lane.0].life = Life::Leaked;
+        self.lanes.push(Lane::new(now));
+        if self.leaked().count() > self.settings.max_workers && self.broken.is_none() {
+            let source =
+                io::Error::new(io::ErrorKind::ResourceBusy, "too many of them were killed and live on");
+            self.break_with(StartError::spawn("replace worker processes", source), effects);
+        }
+    }
+}
