@@ -97,11 +97,13 @@
 extern crate self as procpool;
 
 mod completed;
+mod context;
 mod error;
 mod executor;
 mod future;
 mod launch;
 mod map;
+mod nested;
 mod options;
 mod park;
 mod scheduler;
@@ -116,6 +118,7 @@ pub use completed::{
     AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited,
     as_completed, wait,
 };
+pub use context::{Cancellation, Cancelled, Context, Scoped, context};
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError,
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,

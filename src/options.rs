@@ -1,6 +1,6 @@
 //! What can be said about a task beside its arguments.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::task::Entry;
 
@@ -30,6 +30,9 @@ pub enum OnCancel {
     /// It goes on; its result is thrown away if nobody wants it any more.
     #[default]
     Finish,
+    /// It is asked to stop, through its [`context`](crate::context); it decides, and its outcome is what it makes
+    /// of that. A task that does not look goes on.
+    Cooperate,
     /// Its worker is killed, and replaced.
     Kill,
 }
@@ -52,6 +55,7 @@ pub enum OnCancel {
 pub struct TaskOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_cancel: Option<OnCancel>,
+    pub(crate) deadline: Option<Instant>,
     /// The pool's own options, which yield to those of the task's attribute.
     pub(crate) defaults: Option<Box<TaskOptions>>,
 }
@@ -134,11 +138,37 @@ impl TaskOptions {
         self
     }
 
+    /// The moment by which the task must be done, its waiting included: an absolute time, to be shared by tasks
+    /// that belong together. Tasks that the task submits inherit it. The default is none, or the deadline of the
+    /// task that submits this one; of two, the earlier holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use procpool::{ProcessPoolExecutor, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn remaining() -> Option<Duration> {
+    ///     procpool::context().remaining()
+    /// }
+    ///
+    /// let end = Instant::now() + Duration::from_secs(60);
+    /// let pool = ProcessPoolExecutor::new()?.with(TaskOptions::new().deadline(end));
+    /// assert!(pool.submit(remaining, ()).result()? < Some(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn deadline(mut self, deadline: Instant) -> TaskOptions {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// These options, and `other` where these say nothing.
     pub(crate) fn or(self, other: &TaskOptions) -> TaskOptions {
         TaskOptions {
             timeout: self.timeout.or(other.timeout),
             on_cancel: self.on_cancel.or(other.on_cancel),
+            deadline: self.deadline.or(other.deadline),
             defaults: other.defaults.clone(),
         }
     }
@@ -160,7 +190,8 @@ impl TaskOptions {
                 .or(own_timeout)
                 .or_else(|| defaults?.timeout)
                 .filter(|&limit| limit < FOREVER),
-            on_cancel: self.on_cancel.or(own_on_cancel).or_else(|| defaults?.on_cancel).unwrap_or_default(),
+            on_cancel: self.on_cancel.or(own_on_cancel).or_else(|| defaults?.on_cancel),
+            deadline: self.deadline.or_else(|| defaults?.deadline),
         }
     }
 }
@@ -171,11 +202,21 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// The options of one task, all said.
 pub(crate) struct Effective {
     pub(crate) timeout: Option<Duration>,
-    on_cancel: OnCancel,
+    on_cancel: Option<OnCancel>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Effective {
     pub(crate) fn kill_on_cancel(&self) -> bool {
-        self.on_cancel == OnCancel::Kill
+        self.on_cancel == Some(OnCancel::Kill)
+    }
+
+    /// Whether a task that runs is asked to stop when it is cancelled. One that was submitted from inside of a
+    /// task is, unless something else was said: so a cancellation goes all the way down.
+    pub(crate) fn cooperates(&self, nested: bool) -> bool {
+        match self.on_cancel {
+            None => nested,
+            Some(on_cancel) => on_cancel == OnCancel::Cooperate,
+        }
     }
 }

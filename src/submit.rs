@@ -1,17 +1,18 @@
 //! The way of a task into the pool: encoded, accepted, or refused.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_lock::SemaphoreGuardArc;
 
 use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
+use crate::nested::inherit;
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Job};
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
 use crate::wire::codec::{self, EncodeError};
+use crate::worker::current::{self, Running};
 
 /// A handle of a pool, with the options of what is submitted through it.
 #[derive(Clone)]
@@ -36,8 +37,9 @@ impl Drop for Handle {
 /// A task whose arguments have been encoded.
 pub(crate) struct Prepared {
     job: Job,
-    timeout: Option<Duration>,
     kill_on_cancel: bool,
+    /// The task that submits it, if one does.
+    outer: Option<Arc<Running>>,
 }
 
 impl Submitter {
@@ -83,42 +85,54 @@ impl Submitter {
             Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
         })?;
         let options = self.options.for_task(T::ENTRY);
+        let outer = current::running();
+        let inherited = outer.as_ref().and_then(|outer| outer.deadline);
         let job = Job {
             slot: Arc::new(Slot::new(T::NAME)),
             task: Registry::get().number(T::ENTRY),
             body: Arc::new(body),
+            timeout: options.timeout,
+            deadline: [options.deadline, inherited].into_iter().flatten().min(),
+            cooperates: options.cooperates(outer.is_some()),
             permit: None,
         };
-        Ok(Prepared { job, timeout: options.timeout, kill_on_cancel: options.kill_on_cancel() })
+        Ok(Prepared { job, kill_on_cancel: options.kill_on_cancel(), outer })
     }
 
     /// Submits one task into a place that was taken for it.
     pub(crate) fn accept<R>(
         &self,
         permit: Option<SemaphoreGuardArc>,
-        Prepared { mut job, timeout, kill_on_cancel }: Prepared,
+        Prepared { mut job, kill_on_cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
         job.permit = permit.map(Arc::new);
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
-        let task = engine.submit(vec![(job, timeout)])?[0];
+        let task = engine.submit(vec![job])?[0];
+        inherit(outer.as_ref(), &slot, &engine, task, kill_on_cancel);
         Ok(TaskFuture::accepted(slot, engine, task, kill_on_cancel))
     }
 
     /// Submits what belongs together. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
-        let parts: Vec<_> =
-            prepared.iter().map(|one| (Arc::clone(&one.job.slot), one.kill_on_cancel)).collect();
-        let jobs = prepared.into_iter().map(|one| (one.job, one.timeout)).collect();
+        let (parts, jobs): (Vec<_>, Vec<_>) = prepared
+            .into_iter()
+            .map(|Prepared { job, kill_on_cancel, outer }| {
+                ((Arc::clone(&job.slot), kill_on_cancel, outer), job)
+            })
+            .unzip();
         match self.engine().submit(jobs) {
             Ok(tasks) => parts
                 .into_iter()
                 .zip(tasks)
-                .map(|((slot, kill), task)| TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill))
+                .map(|((slot, kill, outer), task)| {
+                    inherit(outer.as_ref(), &slot, self.engine(), task, kill);
+                    TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill)
+                })
                 .collect(),
             Err(reason) => parts
                 .into_iter()
-                .map(|(slot, _)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
+                .map(|(slot, ..)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
                 .collect(),
         }
     }

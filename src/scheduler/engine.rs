@@ -28,8 +28,30 @@ pub(crate) struct Job {
     pub(crate) task: TaskNumber,
     /// The encoded arguments.
     pub(crate) body: Arc<Vec<u8>>,
+    /// The longest its body may run.
+    pub(crate) timeout: Option<Duration>,
+    /// When it must be done, waiting included.
+    pub(crate) deadline: Option<Instant>,
+    /// Cancelled while it runs, it is asked to stop.
+    pub(crate) cooperates: bool,
     /// The place it takes among those that `max_pending` allows.
     pub(crate) permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+}
+
+impl Job {
+    /// What the worker is told beside the arguments.
+    fn header(&self, seq: u64, attempt: u16) -> Header {
+        // Zero is no timeout on the wire, and the shortest one here.
+        let nanos = |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Header {
+            task: self.task.0,
+            seq,
+            attempt,
+            nanos: self.timeout.map_or(0, nanos),
+            deadline: self.deadline.map_or(0, clock::nanos_at),
+            ..Header::new(Kind::Run)
+        }
+    }
 }
 
 /// What a worker said of a task.
@@ -197,8 +219,7 @@ impl Engine {
             Effect::Send { lane, seq, job } => {
                 if let Some(link) = &core.links[lane.0] {
                     link.board.publish(seq);
-                    let header = Header { task: job.task.0, seq, ..Header::new(Kind::Run) };
-                    link.push(Piece { header, body: job.body });
+                    link.push(Piece { header: job.header(seq, 1), body: job.body });
                     flush_later(link, later);
                 }
             }
@@ -206,6 +227,11 @@ impl Engine {
                 if let Some(link) = &core.links[lane.0] {
                     link.push(Piece { header: Header::new(Kind::Retire), body: Arc::default() });
                     flush_later(link, later);
+                }
+            }
+            Effect::Ask { lane, seq } => {
+                if let Some(link) = &core.links[lane.0] {
+                    link.ask_to_stop(seq);
                 }
             }
             Effect::Settle { job, verdict } => {
@@ -232,11 +258,12 @@ impl Engine {
     }
 
     /// Accepts tasks that belong together, in one step: all of them or none.
-    pub(crate) fn submit(&self, jobs: Vec<(Job, Option<Duration>)>) -> Result<Vec<TaskNo>, Refusal> {
+    pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
         self.drive(|Core { machine, .. }, effects| {
             let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            let accepted = jobs.into_iter().map(|(job, timeout)| {
-                let spec = Spec { bytes: job.body.len(), timeout, bundle };
+            let accepted = jobs.into_iter().map(|job| {
+                let Job { timeout, cooperates, .. } = job;
+                let spec = Spec { bytes: job.body.len(), timeout, bundle, cooperates };
                 machine.submit(job, spec)
             });
             let accepted = accepted.collect();

@@ -10,7 +10,7 @@ use crate::transport::{Board, Inbound, Received};
 use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 
-use super::panic;
+use super::{current, panic};
 
 /// What a worker starts with.
 #[derive(Debug)]
@@ -62,19 +62,21 @@ struct Worker {
     output: Vec<u8>,
 }
 
-/// The steps of one call, told to the parent through the board.
+/// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
 struct OnBoard {
     board: &'static Board,
-    seq: u64,
+    header: Header,
 }
 
 impl Stages for OnBoard {
     fn starting(&self) {
-        self.board.start(self.seq);
+        let now = self.board.start(self.header.seq);
+        current::begin(self.board, &self.header, now);
     }
 
     fn ended(&self) {
-        self.board.finish(self.seq);
+        self.board.finish(self.header.seq);
+        current::end();
     }
 }
 
@@ -90,7 +92,7 @@ impl Worker {
             return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
         let began = Instant::now();
-        let kind = self.call(frame, &OnBoard { board: self.board, seq });
+        let kind = self.call(frame, &OnBoard { board: self.board, header: frame.header });
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),

@@ -42,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) bytes: usize,
     /// The longest its body may run.
     pub(crate) timeout: Option<Duration>,
+    /// Cancelled while it runs, it is asked to stop.
+    pub(crate) cooperates: bool,
     /// Tasks with the same number, unless 0, go to one worker together if they can.
     pub(crate) bundle: u64,
 }
@@ -104,6 +106,8 @@ pub(crate) enum Effect<J, R> {
     Revoke { lane: LaneNo, seq: u64, task: TaskNo, why: Why },
     /// Look how far a task has come; answered by `Seen` before any other event.
     Inspect { lane: LaneNo, seq: u64, task: TaskNo },
+    /// Ask a task that runs to stop.
+    Ask { lane: LaneNo, seq: u64 },
     /// Ask the worker to end.
     Retire { lane: LaneNo },
     /// Kill the worker and its process group; answered by `Down`.
@@ -125,6 +129,8 @@ pub(crate) enum Verdict<R> {
 pub(crate) enum Why {
     /// It was cancelled; if it runs, kill it or let it be.
     Cancel { kill: bool },
+    /// It was cancelled; if it runs, ask it to stop.
+    CancelOrAsk,
     /// It waits behind a slow task.
     Stalled,
     /// Its worker does not take it up.

@@ -12,7 +12,9 @@ impl<J: Clone, R> Machine<J, R> {
                 self.settle_cancelled(no, effects);
             }
             Place::Sent { lane, seq } => {
-                effects.push(Effect::Revoke { lane, seq, task: no, why: Why::Cancel { kill } });
+                let ask = task.spec.cooperates && !kill;
+                let why = if ask { Why::CancelOrAsk } else { Why::Cancel { kill } };
+                effects.push(Effect::Revoke { lane, seq, task: no, why });
             }
         }
     }
@@ -31,7 +33,7 @@ impl<J: Clone, R> Machine<J, R> {
             self.unsend(now, lane_no, seq);
         }
         match (why, taken) {
-            (Why::Cancel { .. }, true) => self.settle_cancelled(no, effects),
+            (Why::Cancel { .. } | Why::CancelOrAsk, true) => self.settle_cancelled(no, effects),
             (Why::Cancel { kill: true }, false) => {
                 if let Some(job) = self.tasks[no.key as usize].job.take() {
                     let kind = TaskErrorKind::Cancelled { was_running: true };
@@ -41,6 +43,7 @@ impl<J: Clone, R> Machine<J, R> {
                 }
                 self.condemn(now, lane_no, Reason::Cancelled, effects);
             }
+            (Why::CancelOrAsk, false) => effects.push(Effect::Ask { lane: lane_no, seq }),
             (Why::Cancel { kill: false } | Why::Stalled, false) => {}
             (Why::Stalled, true) => self.put_back(no),
             (Why::Unresponsive, taken) => {

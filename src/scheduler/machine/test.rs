@@ -74,6 +74,7 @@ impl Script {
                 let spec = Spec {
                     bytes: option("bytes").unwrap_or(0) as usize,
                     timeout: option("timeout").map(milliseconds),
+                    cooperates: has("cooperates"),
                     bundle: option("bundle").unwrap_or(0),
                 };
                 match self.machine.submit(number(1), spec) {
@@ -167,6 +168,7 @@ impl Script {
                 let text = format!("look {} {}", lane.0, self.names[&task]);
                 (text, Some(Event::Seen { task, phase, started }))
             }
+            Effect::Ask { lane, seq } => (format!("ask {} seq={seq}", lane.0), None),
             Effect::Retire { lane } => (format!("retire {}", lane.0), None),
             Effect::Kill { lane } => (format!("kill {}", lane.0), None),
             Effect::Roused => ("roused".to_owned(), None),

@@ -200,7 +200,7 @@ impl World {
                 self.budget.submits -= 1;
                 let name = (self.tasks.len() - usize::from(self.budget.submits) - 1) as u8;
                 let timeout = (self.endless == Some(name)).then(|| Duration::from_millis(10));
-                if let Ok(no) = self.machine.submit(name, Spec { bytes: 1, timeout, bundle: 0 }) {
+                if let Ok(no) = self.machine.submit(name, Spec { bytes: 1, timeout, ..Spec::default() }) {
                     self.tasks[usize::from(name)].no = Some(no);
                     self.machine.dispatch(self.now, &mut effects);
                 }
@@ -374,7 +374,7 @@ impl World {
                 let (phase, started) = self.phase(lane.0, seq);
                 return Some(Event::Seen { task, phase, started });
             }
-            Effect::Roused => {}
+            Effect::Roused | Effect::Ask { .. } => {}
             Effect::Terminated => {
                 assert!(!self.terminated, "6: it ends once");
                 self.terminated = true;

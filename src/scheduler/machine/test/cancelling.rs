@@ -98,3 +98,32 @@ fn a_task_that_is_done_stays_done() {
         cancel 1 kill",
     );
 }
+
+#[test]
+fn a_running_task_that_cooperates_is_asked_to_stop_and_decides() {
+    check(
+        1,
+        "
+        submit 1 cooperates
+        < launch 0
+        up 0
+        < roused
+        < run 0 1
+        start 1
+        submit 2 cooperates
+        cancel 1
+        < revoke 0 1: too late
+        < ask 0 seq=1
+        cancel 2
+        < settle 2 cancelled running=false ran=No
+        reply 0
+        < settle 1 ok
+        submit 3 cooperates
+        < run 0 3
+        start 3
+        cancel 3 kill
+        < revoke 0 3: too late
+        < settle 3 cancelled running=true ran=Maybe
+        < kill 0",
+    );
+}
