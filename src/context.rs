@@ -238,7 +238,7 @@ impl Context {
     /// fn refine(mut estimate: f64) -> f64 {
     ///     while procpool::context().remaining().is_none_or(|left| left > Duration::from_millis(100)) {
     ///         let better = (estimate + 2.0 / estimate) / 2.0;
-    ///         if better == estimate {
+    ///         if (better - estimate).abs() < 1e-15 {
     ///             break;
     ///         }
     ///         estimate = better;
@@ -246,7 +246,7 @@ impl Context {
     ///     estimate
     /// }
     ///
-    /// assert_eq!(refine(1.5), 2_f64.sqrt());
+    /// assert!((refine(1.5) - 2_f64.sqrt()).abs() < 1e-12);
     /// ```
     pub fn remaining(&self) -> Option<Duration> {
         Some(self.deadline()?.saturating_duration_since(Instant::now()))
