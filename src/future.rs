@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{CodecSide, Ran, TaskError, TaskErrorKind, WaitTimeout, What};
 use crate::park;
 use crate::scheduler::engine::Engine;
-use crate::scheduler::machine::TaskNo;
+use crate::scheduler::machine::{Cancel, TaskNo};
 use crate::scheduler::slot::{Outcome, Slot};
 use crate::scheduler::supervisor;
 use crate::task::guarded;
@@ -61,12 +61,13 @@ pub struct TaskFuture<T> {
 struct Accepted {
     engine: Arc<Engine>,
     task: TaskNo,
-    kill_on_cancel: bool,
+    /// How hard it is cancelled.
+    cancel: Cancel,
 }
 
 impl<T> TaskFuture<T> {
-    pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, task: TaskNo, kill_on_cancel: bool) -> Self {
-        TaskFuture { slot, accepted: Some(Accepted { engine, task, kill_on_cancel }), value: PhantomData }
+    pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, task: TaskNo, cancel: Cancel) -> Self {
+        TaskFuture { slot, accepted: Some(Accepted { engine, task, cancel }), value: PhantomData }
     }
 
     pub(crate) fn refused(error: TaskError) -> Self {
@@ -77,8 +78,10 @@ impl<T> TaskFuture<T> {
     /// Cancels the task and says whether it is cancelled.
     ///
     /// One that has not started never starts: `true`. One that runs is killed with its worker if
-    /// [`OnCancel::Kill`](crate::OnCancel) was chosen, `true`; otherwise it goes on: `false`. One that is done
-    /// stays as it is: `true` only if it had been cancelled.
+    /// [`OnCancel::Kill`](crate::OnCancel) was chosen, `true`; otherwise it goes on: `false`. So it does if it is asked
+    /// to stop first, by [`OnCancel::Cooperate`](crate::OnCancel) or an [`Escalation`](crate::Escalation): its outcome
+    /// tells what came of that. One that is done stays as it is: `true` only if it had been cancelled. A task that is
+    /// cancelled is not retried.
     ///
     /// Unlike in Python, a task that was sent ahead to a worker and has not started still can be cancelled.
     ///
@@ -100,7 +103,7 @@ impl<T> TaskFuture<T> {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        self.cancel_and(self.accepted.as_ref().is_some_and(|accepted| accepted.kill_on_cancel))
+        self.cancel_by(self.accepted.as_ref().map_or(Cancel::Mild, |accepted| accepted.cancel))
     }
 
     /// Cancels the task, and kills its worker if it runs. Says whether the task is cancelled.
@@ -124,14 +127,14 @@ impl<T> TaskFuture<T> {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn kill(&self) -> bool {
-        self.cancel_and(true)
+        self.cancel_by(Cancel::Kill)
     }
 
-    fn cancel_and(&self, kill: bool) -> bool {
+    fn cancel_by(&self, how: Cancel) -> bool {
         if let Some(Accepted { engine, task, .. }) = &self.accepted
             && !self.slot.is_done()
         {
-            engine.cancel(*task, kill);
+            engine.cancel(*task, how);
         }
         self.cancelled()
     }

@@ -97,11 +97,13 @@
 extern crate self as procpool;
 
 mod completed;
+mod context;
 mod error;
 mod executor;
 mod future;
 mod launch;
 mod map;
+mod nested;
 mod options;
 mod park;
 mod scheduler;
@@ -111,11 +113,13 @@ mod task;
 mod transport;
 mod wire;
 mod worker;
+mod worker_event;
 
 pub use completed::{
     AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited,
     as_completed, wait,
 };
+pub use context::{Cancellation, Cancelled, Context, Scoped, context};
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError,
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
@@ -126,9 +130,10 @@ pub use executor::{
 };
 pub use future::{Done, TaskFuture};
 pub use map::{Map, MapIter};
-pub use options::{OnCancel, TaskOptions};
+pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use procpool_macros::task;
 pub use task::Task;
+pub use worker_event::{WorkerEndReason, WorkerEvent};
 
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}
@@ -152,7 +157,7 @@ pub fn init() {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::park::block_on;
-    pub use crate::task::{Call, Entry, Numbered, Reply, TASKS};
+    pub use crate::task::{Call, Entry, Numbered, Reply, Returns, ReturnsAnything, TASKS, WrittenOnCancel};
     pub use linkme;
     pub use serde;
 }

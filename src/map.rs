@@ -343,7 +343,7 @@ where
     fn room(&self) -> usize {
         let per_worker = self.chunks.size().max(1).saturating_mul(4);
         let most =
-            self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers));
+            self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers()));
         most.saturating_sub(self.window.len())
     }
 

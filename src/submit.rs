@@ -1,17 +1,19 @@
 //! The way of a task into the pool: encoded, accepted, or refused.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_lock::SemaphoreGuardArc;
 
 use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
+use crate::nested::inherit;
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Job};
+use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
 use crate::wire::codec::{self, EncodeError};
+use crate::worker::current::{self, Running};
 
 /// A handle of a pool, with the options of what is submitted through it.
 #[derive(Clone)]
@@ -36,8 +38,10 @@ impl Drop for Handle {
 /// A task whose arguments have been encoded.
 pub(crate) struct Prepared {
     job: Job,
-    timeout: Option<Duration>,
-    kill_on_cancel: bool,
+    /// How hard its future cancels it.
+    cancel: Cancel,
+    /// The task that submits it, if one does.
+    outer: Option<Arc<Running>>,
 }
 
 impl Submitter {
@@ -82,43 +86,54 @@ impl Submitter {
         encoded.unwrap_or_else(|payload| {
             Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
         })?;
-        let options = self.options.for_task(T::ENTRY);
+        let outer = current::running();
+        let inherited = outer.as_ref().and_then(|outer| outer.deadline);
+        let options = self.options.for_task(T::ENTRY, outer.is_some(), inherited);
         let job = Job {
             slot: Arc::new(Slot::new(T::NAME)),
             task: Registry::get().number(T::ENTRY),
             body: Arc::new(body),
+            timeout: options.timeout,
+            deadline: options.deadline,
+            cooperates: options.cooperates(),
+            terms: options.terms.clone(),
             permit: None,
         };
-        Ok(Prepared { job, timeout: options.timeout, kill_on_cancel: options.kill_on_cancel() })
+        Ok(Prepared { job, cancel: options.cancel(), outer })
     }
 
     /// Submits one task into a place that was taken for it.
     pub(crate) fn accept<R>(
         &self,
         permit: Option<SemaphoreGuardArc>,
-        Prepared { mut job, timeout, kill_on_cancel }: Prepared,
+        Prepared { mut job, cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
         job.permit = permit.map(Arc::new);
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
-        let task = engine.submit(vec![(job, timeout)])?[0];
-        Ok(TaskFuture::accepted(slot, engine, task, kill_on_cancel))
+        let task = engine.submit(vec![job])?[0];
+        inherit(outer.as_ref(), &slot, &engine, task, cancel);
+        Ok(TaskFuture::accepted(slot, engine, task, cancel))
     }
 
     /// Submits what belongs together. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
-        let parts: Vec<_> =
-            prepared.iter().map(|one| (Arc::clone(&one.job.slot), one.kill_on_cancel)).collect();
-        let jobs = prepared.into_iter().map(|one| (one.job, one.timeout)).collect();
+        let (parts, jobs): (Vec<_>, Vec<_>) = prepared
+            .into_iter()
+            .map(|Prepared { job, cancel, outer }| ((Arc::clone(&job.slot), cancel, outer), job))
+            .unzip();
         match self.engine().submit(jobs) {
             Ok(tasks) => parts
                 .into_iter()
                 .zip(tasks)
-                .map(|((slot, kill), task)| TaskFuture::accepted(slot, Arc::clone(self.engine()), task, kill))
+                .map(|((slot, cancel, outer), task)| {
+                    inherit(outer.as_ref(), &slot, self.engine(), task, cancel);
+                    TaskFuture::accepted(slot, Arc::clone(self.engine()), task, cancel)
+                })
                 .collect(),
             Err(reason) => parts
                 .into_iter()
-                .map(|(slot, _)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
+                .map(|(slot, ..)| TaskFuture::refused(TaskError::not_run(slot.task, reason.clone().into())))
                 .collect(),
         }
     }

@@ -147,6 +147,14 @@ examples! {
         assert_ne!(number(before), number(after));
     }
 
+    cooperate: fn cooperate_stops_early_and_returns_what_it_has() {
+        let output = run_plain("cooperate");
+        assert_eq!(output.line("below 1000, in this process:"), "[6, 28, 496]");
+        assert!(output.line("not done within 1s; search.cancel():").starts_with("false"));
+        assert!(output.line("it returned what it had:").starts_with("[6, 28"), "{}", output.stdout);
+        assert!(number(output.line("and stopped at")) > 28);
+    }
+
     as_completed: fn as_completed_gives_the_slowest_last_though_it_was_first() {
         let output = run_plain("as_completed");
         output.line("4294967297 is 641 × 6700417");

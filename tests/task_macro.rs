@@ -303,11 +303,14 @@ fn options_are_taken() {
     options();
     assert_eq!(takes(options, ()), "with all options");
     assert_eq!(<options as Task>::ENTRY.timeout_ms, Some(90_000));
-    assert_eq!(<options as Task>::ENTRY.kill_on_cancel, Some(true));
+    assert_eq!(
+        <options as Task>::ENTRY.on_cancel.map(|written| format!("{written:?}")).as_deref(),
+        Some("Kill")
+    );
     assert!(<options as Task>::ENTRY.named);
     assert!(!<count as Task>::ENTRY.named);
     assert_eq!(<count as Task>::ENTRY.timeout_ms, None);
-    assert_eq!(<count as Task>::ENTRY.kill_on_cancel, None);
+    assert!(<count as Task>::ENTRY.on_cancel.is_none());
     takes(elsewhere, ("", &[]));
     assert_eq!(ready(elsewhere("a", &[1])), 2);
 }

@@ -3,17 +3,26 @@
 use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, LitStr, Path, Result, Token};
+use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token};
 
-const KNOWN: &str = "known options: `name = \"…\"`, `timeout = \"30s\"`, `on_cancel = \"kill\"` or `\"finish\"`, \
-                     `crate = path`";
+const KNOWN: &str = "known options: `name = \"…\"`, `timeout = \"30s\"`, `retries = 2`, `on_cancel = \"kill\"`, \
+                     `\"cooperate\"` or `\"finish\"`, `crate = path`";
+
+/// What cancelling does to a task that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnCancel {
+    Finish,
+    Cooperate,
+    Kill,
+}
 
 /// The options of one task, each at most once.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) timeout_ms: Option<u64>,
-    pub(crate) kill_on_cancel: Option<bool>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) on_cancel: Option<OnCancel>,
     /// Where the library is, if it is not `::procpool`.
     pub(crate) library: Option<Path>,
 }
@@ -28,7 +37,8 @@ impl Parse for Options {
             match key.to_string().as_str() {
                 "name" => once(&mut options.name, &key, || name(value(input, &key)?))?,
                 "timeout" => once(&mut options.timeout_ms, &key, || timeout(&value(input, &key)?))?,
-                "on_cancel" => once(&mut options.kill_on_cancel, &key, || on_cancel(&value(input, &key)?))?,
+                "retries" => once(&mut options.retries, &key, || retries(input, &key))?,
+                "on_cancel" => once(&mut options.on_cancel, &key, || on_cancel(&value(input, &key)?))?,
                 "crate" => once(&mut options.library, &key, || {
                     input.parse::<Token![=]>()?;
                     input.call(Path::parse_mod_style)
@@ -71,14 +81,22 @@ fn name(value: LitStr) -> Result<LitStr> {
     Ok(value)
 }
 
-fn on_cancel(value: &LitStr) -> Result<bool> {
+fn retries(input: ParseStream<'_>, key: &Ident) -> Result<u32> {
+    let wanted = |span: Span| Error::new(span, "`retries` takes a whole number: `retries = 2`");
+    input.parse::<Token![=]>().map_err(|_| wanted(key.span()))?;
+    let number: LitInt = input.parse().map_err(|error: Error| wanted(error.span()))?;
+    number.base10_parse().map_err(|_| wanted(number.span()))
+}
+
+fn on_cancel(value: &LitStr) -> Result<OnCancel> {
     match value.value().as_str() {
-        "kill" => Ok(true),
-        "finish" => Ok(false),
+        "kill" => Ok(OnCancel::Kill),
+        "cooperate" => Ok(OnCancel::Cooperate),
+        "finish" => Ok(OnCancel::Finish),
         _ => Err(Error::new(
             value.span(),
-            "`on_cancel` is \"kill\" (the worker of a cancelled task is killed) or \"finish\" (it runs to its \
-             end, the default)",
+            "`on_cancel` is \"kill\" (the worker of a cancelled task is killed), \"cooperate\" (the task is asked to \
+             stop, through its context) or \"finish\" (it runs to its end, the default)",
         )),
     }
 }
@@ -183,14 +201,15 @@ mod test {
                 .unwrap();
         assert_eq!(options.name.unwrap().value(), "n");
         assert_eq!(options.timeout_ms, Some(2_000));
-        assert_eq!(options.kill_on_cancel, Some(false));
+        assert_eq!(options.on_cancel, Some(OnCancel::Finish));
+        assert_eq!(syn::parse_str::<Options>("retries = 2").unwrap().retries, Some(2));
         assert_eq!(options.library.unwrap().segments.len(), 2);
         assert!(syn::parse_str::<Options>("").unwrap().name.is_none());
     }
 
     #[test]
     fn unknown_and_repeated_options_are_refused_with_the_list() {
-        for options in ["retries = 2", "name = \"a\", name = \"b\"", "timeout = \"1s\", timeout = \"1s\""] {
+        for options in ["retry = 2", "name = \"a\", name = \"b\"", "timeout = \"1s\", timeout = \"1s\""] {
             assert!(refusal(options).contains("known options"), "{options}");
         }
     }
@@ -202,5 +221,8 @@ mod test {
         assert!(refusal("name = NAME").contains("takes a string literal"));
         assert!(refusal("name = \" \"").contains("empty"));
         assert!(refusal("on_cancel = \"stop\"").contains("\"kill\""));
+        for options in ["retries", "retries = \"2\"", "retries = -1", "retries = 99999999999"] {
+            assert!(refusal(options).contains("whole number"), "{options}");
+        }
     }
 }

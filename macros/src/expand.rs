@@ -72,7 +72,14 @@ impl Expansion<'_> {
         let named = options.name.is_some();
         let written = written(signature);
         let timeout = option(options.timeout_ms);
-        let kill = option(options.kill_on_cancel);
+        let retries = option(options.retries);
+        let on_cancel = match options.on_cancel {
+            None => quote!(::core::option::Option::None),
+            Some(on_cancel) => {
+                let written = format_ident!("{on_cancel:?}");
+                quote!(::core::option::Option::Some(#private::WrittenOnCancel::#written))
+            }
+        };
         let passed = self.passed();
         let output = self.output();
         let run = self.run(&private);
@@ -89,7 +96,15 @@ impl Expansion<'_> {
                 column: ::core::column!(),
                 run: __procpool_run,
                 timeout_ms: #timeout,
-                kill_on_cancel: #kill,
+                on_cancel: #on_cancel,
+                retries: #retries,
+                fallible: {
+                    #[allow(unused_imports)]
+                    use #private::ReturnsAnything as _;
+                    #[allow(deprecated)]
+                    const A_RESULT: bool = #private::Returns::<#output>::A_RESULT;
+                    A_RESULT
+                },
                 number: #private::Numbered::new(),
             };
 

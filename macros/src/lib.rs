@@ -66,8 +66,10 @@ use quote::quote;
 ///   here must be unique in the program.
 /// - `timeout = "30s"`: the longest time that the body may run, if the caller does not say otherwise. Whole numbers
 ///   with a unit of `ms`, `s`, `m` or `h`, or several of these.
-/// - `on_cancel = "kill"` or `"finish"`: whether the worker is killed if the task is cancelled while it runs, if the
-///   caller does not say otherwise.
+/// - `retries = 2`: how often the task is tried again when its worker dies or it runs out of time, if the caller does
+///   not say otherwise.
+/// - `on_cancel = "kill"`, `"cooperate"` or `"finish"`: whether the worker is killed, or the task asked to stop, if it is
+///   cancelled while it runs, if the caller does not say otherwise.
 /// - `crate = path`: where procpool is, if it is not `::procpool`.
 ///
 /// # What is refused

@@ -131,6 +131,8 @@ struct Inner {
     task: &'static str,
     ran: Ran,
     kind: TaskErrorKind,
+    /// How the attempts before this one ended, oldest first.
+    earlier: Vec<TaskError>,
 }
 
 /// What happened to a task that has no value.
@@ -171,6 +173,15 @@ pub enum TaskErrorKind {
         /// How long it had run when the pool decided.
         ran_for: Duration,
     },
+    /// Its body did not begin within the task's `queue_timeout`, or before its `deadline`. It never ran.
+    #[non_exhaustive]
+    QueueTimedOut {
+        /// How long it might have waited.
+        limit: Duration,
+    },
+    /// It returned an `Err`. Stands only among [`TaskError::earlier_attempts`]: the `Err` of the last attempt is the
+    /// task's own result.
+    Failed,
     /// It was cancelled: by its future, or by the end of the pool.
     #[non_exhaustive]
     Cancelled {
@@ -231,12 +242,48 @@ pub enum TaskErrorKind {
 
 impl TaskError {
     pub(crate) fn new(task: &'static str, ran: Ran, kind: TaskErrorKind) -> TaskError {
-        TaskError(Box::new(Inner { task, ran, kind }))
+        TaskError(Box::new(Inner { task, ran, kind, earlier: Vec::new() }))
     }
 
     /// An error of a task that did not start.
     pub(crate) fn not_run(task: &'static str, kind: TaskErrorKind) -> TaskError {
         TaskError::new(task, Ran::No, kind)
+    }
+
+    /// The error of the last attempt, after those before.
+    pub(crate) fn after(mut self, earlier: Vec<TaskError>) -> TaskError {
+        self.0.earlier = earlier;
+        self
+    }
+
+    /// How often the task was tried: 1, unless it was [retried](crate::Retry). A task that was cancelled or ran out of
+    /// time while it waited for its next attempt counts that one as well.
+    pub fn attempts(&self) -> usize {
+        self.0.earlier.len() + 1
+    }
+
+    /// How the attempts before the last one ended, oldest first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, Retry, TaskOptions, task};
+    ///
+    /// #[task]
+    /// fn exit() {
+    ///     std::process::exit(procpool::context().attempt() as i32)
+    /// }
+    ///
+    /// let options = TaskOptions::new().retry(Retry::new(2).backoff(Duration::ZERO));
+    /// let error = ProcessPoolExecutor::new()?.with(options).submit(exit, ()).result().unwrap_err();
+    /// let history: Vec<_> = error.earlier_attempts().iter().map(|error| error.exit().unwrap().cause().to_string()).collect();
+    /// assert_eq!(history, ["exited with code 1", "exited with code 2"]);
+    /// assert_eq!(error.exit().unwrap().cause().to_string(), "exited with code 3");
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn earlier_attempts(&self) -> &[TaskError] {
+        &self.0.earlier
     }
 
     /// What happened.
@@ -276,9 +323,10 @@ impl TaskError {
         matches!(self.kind(), TaskErrorKind::Cancelled { .. })
     }
 
-    /// The task ran into its `timeout`, or the `map` into its own.
+    /// The task ran into its `timeout`, its `queue_timeout` or its `deadline`, or the `map` into its `timeout`.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind(), TaskErrorKind::TimedOut { .. } | TaskErrorKind::MapTimedOut { .. })
+        use TaskErrorKind::{MapTimedOut, QueueTimedOut, TimedOut};
+        matches!(self.kind(), TimedOut { .. } | QueueTimedOut { .. } | MapTimedOut { .. })
     }
 
     /// The task panicked.
@@ -298,6 +346,7 @@ impl fmt::Debug for TaskError {
             .field("task", &self.0.task)
             .field("ran", &self.0.ran)
             .field("kind", &self.0.kind)
+            .field("earlier", &self.0.earlier)
             .finish()
     }
 }
@@ -307,7 +356,11 @@ impl fmt::Display for TaskError {
         if !self.task().is_empty() {
             write!(f, "task `{}`: ", self.task())?;
         }
-        self.kind().fmt(f)
+        self.kind().fmt(f)?;
+        match self.0.earlier.len() {
+            0 => Ok(()),
+            earlier => write!(f, " (attempt {} of a task that failed before)", earlier + 1),
+        }
     }
 }
 
@@ -328,6 +381,11 @@ impl fmt::Display for TaskErrorKind {
             TaskErrorKind::TimedOut { limit, ran_for } => {
                 write!(f, "ran for {ran_for:?}, longer than its timeout of {limit:?}; its worker was killed")
             }
+            TaskErrorKind::QueueTimedOut { limit } => write!(
+                f,
+                "did not begin within {limit:?}; it never ran: raise its `queue_timeout` or `deadline`, or add workers"
+            ),
+            TaskErrorKind::Failed => f.write_str("returned an error"),
             TaskErrorKind::Cancelled { was_running: false } => f.write_str("cancelled before it started"),
             TaskErrorKind::Cancelled { was_running: true } => f.write_str("cancelled while it was running"),
             TaskErrorKind::Codec { what, side, message } => {

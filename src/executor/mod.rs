@@ -378,7 +378,30 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn max_workers(&self) -> usize {
-        self.engine().max_workers
+        self.engine().max_workers()
+    }
+
+    /// Changes the most workers there may be, from 1 to 4096. More are started as there is work for them; those that
+    /// are too many finish what they have and end, idle ones first. `min_workers` is cut to the new maximum. Does not
+    /// block.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Invalid`]: the number makes no sense; nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procpool::ProcessPoolExecutor::builder().max_workers(1).build()?;
+    /// pool.resize(4)?;
+    /// assert_eq!(pool.max_workers(), 4);
+    /// assert!(pool.resize(0).is_err());
+    /// # Ok::<(), procpool::StartError>(())
+    /// ```
+    pub fn resize(&self, max_workers: usize) -> Result<(), StartError> {
+        builder::check_max_workers(max_workers)?;
+        self.engine().tell([Event::Resize { max_workers }]);
+        Ok(())
     }
 
     /// The process ids of the workers that live now, those that are starting included.

@@ -28,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) limit: u64,
     pub(crate) initializer: bool,
+    /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
+    pub(crate) max_rss: u64,
     pub(crate) depth: u32,
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
         depth: worker.depth + 1,
         limit: worker.limit,
         initializer: worker.initializer,
+        max_rss: worker.max_rss,
         inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
     };
     socket::send_with(socket.as_fd(), &encode(&hello)?, [own.as_fd(), page.as_fd()])
@@ -159,6 +162,11 @@ impl Process {
     pub(crate) fn kill(&self) {
         process::kill(self.pidfd.as_fd());
         process::kill_group(self.pid);
+    }
+
+    /// Asks the worker and everything in its process group to end.
+    pub(crate) fn terminate(&self) {
+        process::terminate_group(self.pid);
     }
 
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.

@@ -14,10 +14,11 @@ use crate::task::TaskNumber;
 use crate::transport::Piece;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
+use crate::worker_event::WorkerEvent;
 
 use super::lane::Link;
-use super::machine::{Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo, Verdict};
-use super::policy::Settings;
+use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo, Verdict};
+use super::policy::{Settings, Terms};
 use super::poller::Poller;
 use super::slot::{Outcome, Slot, Told};
 
@@ -28,8 +29,32 @@ pub(crate) struct Job {
     pub(crate) task: TaskNumber,
     /// The encoded arguments.
     pub(crate) body: Arc<Vec<u8>>,
+    /// The longest its body may run.
+    pub(crate) timeout: Option<Duration>,
+    /// When it must be done, waiting included.
+    pub(crate) deadline: Option<Instant>,
+    /// Cancelled while it runs, it is asked to stop.
+    pub(crate) cooperates: bool,
+    /// What few tasks ask for.
+    pub(crate) terms: Option<Arc<Terms>>,
     /// The place it takes among those that `max_pending` allows.
     pub(crate) permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+}
+
+impl Job {
+    /// What the worker is told beside the arguments.
+    fn header(&self, seq: u64, attempt: u16) -> Header {
+        // Zero is no timeout on the wire, and the shortest one here.
+        let nanos = |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Header {
+            task: self.task.0,
+            seq,
+            attempt,
+            nanos: self.timeout.map_or(0, nanos),
+            deadline: self.deadline.map_or(0, clock::nanos_at),
+            ..Header::new(Kind::Run)
+        }
+    }
 }
 
 /// What a worker said of a task.
@@ -53,6 +78,7 @@ pub(crate) struct Initializer {
 #[derive(Debug)]
 pub(crate) enum Command {
     Launch(LaneNo),
+    Terminate(LaneNo),
     Kill(LaneNo),
 }
 
@@ -64,12 +90,15 @@ pub(crate) struct Engine {
     pub(crate) poller: Poller,
     pub(crate) worker: Worker,
     pub(crate) initializer: Option<Initializer>,
-    pub(crate) max_workers: usize,
+    observer: Option<Observer>,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
     /// The process that made the pool.
     owner: u32,
 }
+
+/// Who is told what becomes of workers.
+pub(crate) struct Observer(pub(crate) Box<dyn Fn(&WorkerEvent) + Send + Sync>);
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -107,6 +136,7 @@ impl Core {
 #[derive(Default)]
 struct Later {
     told: Vec<Told>,
+    events: Vec<WorkerEvent>,
     /// Dropped outside: their permits wake those who wait for room.
     jobs: Vec<Job>,
     flush: Vec<Arc<Link>>,
@@ -121,13 +151,13 @@ impl Engine {
         worker: Worker,
         initializer: Option<Initializer>,
         gate: Option<Gate>,
+        observer: Option<Observer>,
     ) -> std::io::Result<Engine> {
-        let max_workers = settings.max_workers;
         Ok(Engine {
             poller: Poller::new()?,
             worker,
             initializer,
-            max_workers,
+            observer,
             gate,
             owner: std::process::id(),
             core: Mutex::new(Core {
@@ -181,6 +211,11 @@ impl Engine {
         for link in later.flush {
             link.flush(&self.poller);
         }
+        if let Some(observer) = &self.observer {
+            for event in &later.events {
+                let _ = crate::task::guarded(|| observer.0(event));
+            }
+        }
         for told in later.told {
             told.tell();
         }
@@ -207,13 +242,26 @@ impl Engine {
                 core.commands.push(Command::Kill(lane));
                 later.call = true;
             }
-            Effect::Send { lane, seq, job } => {
+            Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
                     link.board.publish(seq);
-                    let header = Header { task: job.task.0, seq, ..Header::new(Kind::Run) };
-                    link.push(Piece { header, body: job.body });
+                    link.push(Piece { header: job.header(seq, attempt), body: job.body });
                     flush_later(link, later);
                 }
+            }
+            Effect::Terminate { lane } => {
+                core.commands.push(Command::Terminate(lane));
+                later.call = true;
+            }
+            Effect::Started { lane, after } => {
+                let pid = core.link(lane).map_or(0, |link| link.pid);
+                later.events.push(WorkerEvent::Started { index: lane.0, pid, after });
+            }
+            Effect::Ended { lane, reason, pid, cause } => {
+                later.events.push(WorkerEvent::Ended { index: lane.0, pid, reason, cause });
+            }
+            Effect::StartFailed { lane, error } => {
+                later.events.push(WorkerEvent::StartFailed { index: lane.0, error });
             }
             Effect::Retire { lane } => {
                 if let Some(link) = core.link(lane) {
@@ -221,8 +269,13 @@ impl Engine {
                     flush_later(link, later);
                 }
             }
-            Effect::Settle { job, verdict } => {
-                later.told.push(job.slot.settle(outcome(&job, verdict, self.worker.limit)));
+            Effect::Ask { lane, seq } => {
+                if let Some(link) = &core.links[lane.0] {
+                    link.ask_to_stop(seq);
+                }
+            }
+            Effect::Settle { job, verdict, earlier } => {
+                later.told.push(job.slot.settle(self.outcome(&job, verdict, earlier)));
                 later.jobs.push(job);
             }
             Effect::Revoke { lane, seq, task, why } => {
@@ -244,15 +297,18 @@ impl Engine {
     }
 
     /// Accepts tasks that belong together, in one step: all of them or none.
-    pub(crate) fn submit(&self, jobs: Vec<(Job, Option<Duration>)>) -> Result<Vec<TaskNo>, Refusal> {
+    pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
         self.drive(|Core { machine, .. }, effects| {
+            let now = Instant::now();
             let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            let accepted = jobs.into_iter().map(|(job, timeout)| {
-                let spec = Spec { bytes: job.body.len(), timeout, bundle };
-                machine.submit(job, spec)
+            let accepted = jobs.into_iter().map(|job| {
+                let Job { timeout, cooperates, .. } = job;
+                let terms = job.terms.clone();
+                let spec = Spec { bytes: job.body.len(), timeout, bundle, cooperates, terms };
+                machine.submit(now, job, spec)
             });
             let accepted = accepted.collect();
-            machine.dispatch(Instant::now(), effects);
+            machine.dispatch(now, effects);
             accepted
         })
     }
@@ -267,11 +323,11 @@ impl Engine {
         });
     }
 
-    pub(crate) fn cancel(&self, task: TaskNo, kill: bool) {
+    pub(crate) fn cancel(&self, task: TaskNo, how: Cancel) {
         if self.is_copy() {
             return;
         }
-        self.tell([Event::Cancel { task, kill }]);
+        self.tell([Event::Cancel { task, how }]);
     }
 
     /// Whether a worker has taken the task up.
@@ -330,6 +386,10 @@ impl Engine {
         Poll::Pending
     }
 
+    pub(crate) fn max_workers(&self) -> usize {
+        self.core().machine.max_workers()
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.core().machine.pending()
     }
@@ -381,6 +441,23 @@ fn flush_later(link: &Arc<Link>, later: &mut Later) {
     }
 }
 
+impl Engine {
+    /// What the caller gets for the last verdict, with those of the attempts before.
+    fn outcome(&self, job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Reply>>) -> Outcome {
+        let limit = self.worker.limit;
+        match outcome(job, last, limit) {
+            Outcome::Failed(error) if !earlier.is_empty() => {
+                let earlier = earlier.into_iter().map(|verdict| match outcome(job, verdict, limit) {
+                    Outcome::Failed(error) => error,
+                    Outcome::Value { .. } => TaskError::new(job.slot.task, Ran::Yes, TaskErrorKind::Failed),
+                });
+                Outcome::Failed(error.after(earlier.collect()))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
 /// What the caller gets for a verdict.
 fn outcome(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
     let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
@@ -393,7 +470,7 @@ fn outcome(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
     };
     match kind {
-        Kind::Done => Outcome::Value { bytes: body, ran_for: Duration::from_nanos(nanos) },
+        Kind::Done | Kind::Failed => Outcome::Value { bytes: body, ran_for: Duration::from_nanos(nanos) },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
             Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),
             Err(message) => failed(Ran::Maybe, TaskErrorKind::Protocol { message }),
@@ -417,6 +494,6 @@ pub(crate) fn refused_start(reply: &Reply) -> StartError {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("max_workers", &self.max_workers).finish_non_exhaustive()
+        f.debug_struct("Engine").field("owner", &self.owner).finish_non_exhaustive()
     }
 }

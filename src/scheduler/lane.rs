@@ -70,6 +70,11 @@ impl Link {
         }
     }
 
+    /// Asks the task that the worker is at to stop: its context says so from now on. Never blocks.
+    pub(crate) fn ask_to_stop(&self, seq: u64) {
+        self.board.ask_to_stop(seq);
+    }
+
     /// How far a task has come, for the machine.
     pub(crate) fn phase(&self, seq: u64) -> (Phase, u64) {
         let (progress, since) = self.board.progress(seq);

@@ -4,6 +4,7 @@
 //! clock, so every rule is a transcript in `machine/test.rs`.
 
 // Pure: Event -> [Effect].
+mod appointments;
 mod backlog;
 pub(crate) mod machine;
 pub(crate) mod policy;

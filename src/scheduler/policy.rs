@@ -3,17 +3,93 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::machine::Ended;
+
 /// What the builder decides for the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Places for workers; also the number of lanes.
     pub(crate) max_workers: usize,
+    /// So many workers are kept, work or no work.
+    pub(crate) min_workers: usize,
+    /// A worker above the minimum that has nothing to do for so long ends.
+    pub(crate) idle_timeout: Option<Duration>,
     /// A worker that was sent this many tasks is replaced.
     pub(crate) max_tasks_per_child: Option<u64>,
+    /// So is one that is so old, or a little younger: not all at once.
+    pub(crate) max_worker_age: Option<Duration>,
     /// From the launch of a worker until it must be ready.
     pub(crate) start_timeout: Duration,
     /// From the wish that a worker ends until it is killed, and from there until it is given up.
     pub(crate) stop_timeout: Duration,
+}
+
+/// A time that no process lives to see is none, and is kept away from the arithmetic of `Instant`.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What few tasks ask for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// How long it may wait for its body to begin, the first time.
+    pub(crate) queue_timeout: Option<Duration>,
+    /// When it must be done, its waiting included.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) stop: Escalation,
+}
+
+/// Whether, when and how often a task that failed is tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Retry {
+    /// Attempts after the first.
+    pub(crate) retries: u32,
+    /// The pause before the second attempt; it doubles from there.
+    pub(crate) backoff: Duration,
+    pub(crate) max_backoff: Duration,
+    pub(crate) on_crash: bool,
+    pub(crate) on_timeout: bool,
+    pub(crate) on_panic: bool,
+    pub(crate) on_error: bool,
+}
+
+impl Retry {
+    pub(crate) fn covers(&self, ended: Ended) -> bool {
+        match ended {
+            Ended::Final => false,
+            Ended::Failed => self.on_error,
+            Ended::Panicked => self.on_panic,
+            Ended::Crashed => self.on_crash,
+            Ended::TimedOut => self.on_timeout,
+        }
+    }
+
+    /// The pause after so many failures: at least half of what doubling makes it, so that tasks that failed
+    /// together do not come back together.
+    pub(crate) fn pause(&self, failures: u32, dice: u64) -> Duration {
+        let factor = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+        let full = self.backoff.saturating_mul(factor).min(self.max_backoff);
+        full.mul_f64(1.0 - 0.5 * fraction(dice))
+    }
+}
+
+/// How a task that must stop is stopped: each step that is named, then its worker is killed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Escalation {
+    /// Ask it through its context, and wait so long.
+    pub(crate) ask: Option<Duration>,
+    /// Send the worker's process group SIGTERM, and wait so long.
+    pub(crate) terminate: Option<Duration>,
+}
+
+/// The moment at which a worker of this age limit is replaced, up to a tenth before its time.
+pub(crate) fn expiry(born: Instant, age: Duration, dice: u64) -> Instant {
+    born + age.mul_f64(1.0 - 0.1 * fraction(dice))
+}
+
+/// A number from 0 to 1 that looks like chance and is the same every time.
+fn fraction(dice: u64) -> f64 {
+    let mixed = (dice + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 40) as f64 / (1u64 << 24) as f64
 }
 
 /// Failed starts in a row after which a pool without a live worker is broken.
@@ -55,11 +131,27 @@ pub(crate) struct StartBudget {
     failures: u32,
     /// When the last failure was counted.
     last: Option<Instant>,
+    /// Workers in a row that died before they had done anything.
+    stumbles: u32,
+    /// When the last of those died.
+    stumbled: Option<Instant>,
 }
 
 impl StartBudget {
     pub(crate) fn succeeded(&mut self) {
-        *self = StartBudget::default();
+        self.failures = 0;
+        self.last = None;
+    }
+
+    /// A worker has done something.
+    pub(crate) fn proven(&mut self) {
+        self.stumbles = 0;
+    }
+
+    /// A worker died that had not done anything, and not of a task: its start was no success.
+    pub(crate) fn stumbled(&mut self, now: Instant) {
+        self.stumbles += 1;
+        self.stumbled = Some(now);
     }
 
     pub(crate) fn failed(&mut self, now: Instant, launched: Instant) {
@@ -78,10 +170,16 @@ impl StartBudget {
         self.failures >= MAX_FAILED_STARTS
     }
 
-    /// When the next start may be tried, if not at once.
-    pub(crate) fn wait_until(&self, now: Instant) -> Option<Instant> {
-        let pause = Duration::from_millis(50 << self.failures.saturating_sub(1).min(10));
-        let at = self.last? + pause.min(Duration::from_secs(1));
+    /// When the next start may be tried, if not at once. What waits for a worker bounds by itself how often that
+    /// goes wrong; workers that are only to be there are replaced more slowly when they stumble.
+    pub(crate) fn wait_until(&self, now: Instant, for_tasks: bool) -> Option<Instant> {
+        let pause = |count: u32| {
+            let doubled = Duration::from_millis(50 << count.saturating_sub(1).min(10));
+            doubled.min(Duration::from_secs(1))
+        };
+        let failed = self.last.map(|last| last + pause(self.failures));
+        let stumbled = self.stumbled.filter(|_| !for_tasks && self.stumbles > 0);
+        let at = failed.max(stumbled.map(|last| last + pause(self.stumbles)))?;
         (at > now).then_some(at)
     }
 }
@@ -122,17 +220,17 @@ mod test {
     fn a_failed_start_waits_longer_each_time_up_to_a_second() {
         let mut now = Instant::now();
         let mut budget = StartBudget::default();
-        assert_eq!(budget.wait_until(now), None);
+        assert_eq!(budget.wait_until(now, true), None);
         let mut pauses = Vec::new();
         for _ in 0..8 {
             now += Duration::from_secs(2);
             budget.failed(now, now);
-            pauses.push((budget.wait_until(now).unwrap() - now).as_millis());
+            pauses.push((budget.wait_until(now, true).unwrap() - now).as_millis());
         }
         assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
         assert!(budget.exhausted());
         budget.succeeded();
-        assert!(!budget.exhausted() && budget.wait_until(now).is_none());
+        assert!(!budget.exhausted() && budget.wait_until(now, true).is_none());
     }
 
     #[test]
@@ -143,7 +241,7 @@ mod test {
             budget.failed(launched + Duration::from_millis(milliseconds), launched);
         }
         assert!(!budget.exhausted());
-        assert_eq!(budget.wait_until(launched), Some(launched + Duration::from_millis(50)));
+        assert_eq!(budget.wait_until(launched, true), Some(launched + Duration::from_millis(50)));
     }
 
     #[test]

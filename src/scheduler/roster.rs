@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::HandshakeError;
+use crate::worker_event::WorkerEndReason;
 
 use super::machine::TaskNo;
 use super::policy::{MAX_BYTES_AHEAD, Pace, SLOTS, STALL};
@@ -23,9 +24,10 @@ pub(crate) enum Life {
     /// Takes tasks.
     Up,
     /// Asked to end; has no tasks.
-    Retiring { until: Instant },
-    /// Being killed. Its death settles or returns its tasks.
-    Condemned { reason: Reason, starting: bool, until: Instant },
+    Retiring { until: Instant, why: WorkerEndReason },
+    /// Being killed. Its death settles or returns its tasks. With `kill_at` it has been asked by a signal to end,
+    /// and is killed then.
+    Condemned { reason: Reason, starting: bool, kill_at: Option<Instant>, until: Instant },
     /// Did not die in time. Its tasks have been settled, and another lane has taken its place.
     Leaked,
     /// Died after all, when its place was taken. The lane is not used again.
@@ -40,13 +42,34 @@ pub(crate) enum Reason {
     /// It said something that no worker says.
     Protocol(String),
     /// The task it ran was cancelled, and that kills.
-    Cancelled,
+    Cancelled { task: TaskNo },
     /// The pool ends.
     Closing,
     /// Its start took too long.
     Handshake(HandshakeError),
     /// It did not take up the task it was sent, or did not reply to it, or did not end when asked.
     Unresponsive,
+}
+
+/// A task that has been asked to stop. If it has not by then, its worker is killed for this reason.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) task: TaskNo,
+    pub(crate) until: Instant,
+    pub(crate) reason: Reason,
+}
+
+impl Reason {
+    /// What those are told who watch the workers.
+    pub(crate) fn told(&self) -> WorkerEndReason {
+        match self {
+            Reason::TimedOut { .. } => WorkerEndReason::TimedOut,
+            Reason::Protocol(message) => WorkerEndReason::Protocol { message: message.clone() },
+            Reason::Cancelled { .. } => WorkerEndReason::Cancelled,
+            Reason::Closing => WorkerEndReason::Shutdown,
+            Reason::Handshake(_) | Reason::Unresponsive => WorkerEndReason::Unresponsive,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +93,18 @@ pub(crate) struct Lane {
     /// When to see how far the front task has come. `None` if it has no timeout.
     pub(crate) look: Option<Instant>,
     pub(crate) pace: Pace,
+    /// The task that runs has been asked to stop.
+    pub(crate) asked: Option<Asked>,
+    /// The front task has brought down a worker before: nothing else is sent along with it.
+    pub(crate) alone: bool,
+    /// Why the worker takes no more tasks and ends when it has none.
+    pub(crate) worn: Option<WorkerEndReason>,
+    /// When it is too old.
+    pub(crate) expires: Option<Instant>,
+    /// When it has been idle for too long. `None` while it is not idle, or has to stay.
+    pub(crate) idle_until: Option<Instant>,
+    /// The pool has been made smaller by this place. It gets no new worker.
+    pub(crate) surplus: bool,
 }
 
 impl Lane {
@@ -84,16 +119,38 @@ impl Lane {
             relieved: false,
             look: None,
             pace: Pace::default(),
+            asked: None,
+            alone: false,
+            worn: None,
+            expires: None,
+            idle_until: None,
+            surplus: false,
         }
     }
 
+    /// The worker takes no more tasks, and ends when it has none. The first reason counts.
+    pub(crate) fn wear(&mut self, why: WorkerEndReason) {
+        self.worn.get_or_insert(why);
+    }
+
+    /// It is up and takes tasks.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_up() && self.worn.is_none()
+    }
+
+    /// It has no worker and may get one.
+    pub(crate) fn may_launch(&self) -> bool {
+        matches!(self.life, Life::Empty) && !self.surplus
+    }
+
     /// Whether one more task with so many bytes of arguments may be sent, given how many may be held.
-    pub(crate) fn has_room(&self, depth: usize, bytes: usize, quota: Option<u64>) -> bool {
+    pub(crate) fn has_room(&self, depth: usize, bytes: usize) -> bool {
         self.is_up()
+            && self.worn.is_none()
             && self.sent.len() < depth
+            && (!self.alone || self.sent.is_empty())
             && self.next_seq - 1 - self.confirmed < SLOTS
             && (self.sent.is_empty() || self.bytes + bytes <= MAX_BYTES_AHEAD)
-            && quota.is_none_or(|quota| self.next_seq <= quota)
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -118,6 +175,11 @@ impl Lane {
         matches!(self.life, Life::Up | Life::Retiring { .. })
     }
 
+    /// It has a worker, or may have one.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_lost() && !self.surplus
+    }
+
     /// Its worker cannot be killed, or could not be.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self.life, Life::Leaked | Life::Gone)
@@ -136,14 +198,18 @@ impl Lane {
     /// When something must happen to this lane although no event comes.
     pub(crate) fn wake(&self) -> Option<Instant> {
         match self.life {
-            Life::Starting { until } | Life::Retiring { until } | Life::Condemned { until, .. } => {
-                Some(until)
-            }
+            Life::Starting { until } | Life::Retiring { until, .. } => Some(until),
+            Life::Condemned { kill_at, until, .. } => Some(kill_at.unwrap_or(until)),
+            Life::Up if self.sent.is_empty() => earliest([self.expires, self.idle_until]),
             Life::Up => {
                 let stall = (self.sent.len() > 1 && !self.relieved).then(|| self.front_since + STALL);
-                [self.look, stall].into_iter().flatten().min()
+                earliest([self.look, stall, self.asked.as_ref().map(|asked| asked.until)])
             }
             Life::Empty | Life::Leaked | Life::Gone => None,
         }
     }
+}
+
+pub(crate) fn earliest<const N: usize>(moments: [Option<Instant>; N]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
 }

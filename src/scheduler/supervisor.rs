@@ -20,7 +20,7 @@ use crate::worker;
 
 use super::engine::{Command, Engine, Reply, refused_start};
 use super::lane::Link;
-use super::machine::{End, Event, Fate, LaneNo};
+use super::machine::{End, Ended, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
 
 /// A worker that has closed its channel gets this long to end before it is killed.
@@ -93,7 +93,8 @@ impl Supervisor {
             for command in commands {
                 match command {
                     Command::Launch(lane) => self.launch(lane),
-                    Command::Kill(lane) => self.kill(lane),
+                    Command::Terminate(lane) => self.signal(lane, Process::terminate),
+                    Command::Kill(lane) => self.signal(lane, Process::kill),
                 }
             }
             if terminated && self.stations.iter().all(|station| station.worker.is_none()) {
@@ -193,9 +194,9 @@ impl Supervisor {
         Ok(())
     }
 
-    fn kill(&mut self, lane: LaneNo) {
+    fn signal(&mut self, lane: LaneNo, send: fn(&Process)) {
         if let Some(Station { worker: Some(worker), .. }) = self.stations.get(lane.0) {
-            worker.process.kill();
+            send(&worker.process);
         }
     }
 
@@ -291,12 +292,23 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
         Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
             worker.give_up(refused_start(&reply))
         }
-        Kind::Done | Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge
+        Kind::Done
+        | Kind::Failed
+        | Kind::Panicked
+        | Kind::ArgsRefused
+        | Kind::ResultRefused
+        | Kind::ResultTooLarge
             if worker.ready =>
         {
             let ran_for = Duration::from_nanos(nanos);
-            Some(Event::Replied { lane, seq, reply, ran_for })
+            let ended = match kind {
+                Kind::Failed => Ended::Failed,
+                Kind::Panicked => Ended::Panicked,
+                _ => Ended::Final,
+            };
+            Some(Event::Replied { lane, seq, reply, ended, ran_for })
         }
+        Kind::Swollen if worker.ready => Some(Event::Swollen { lane }),
         Kind::Skipped if worker.ready => Some(Event::Skipped { lane, seq }),
         _ => {
             worker.mute = true;

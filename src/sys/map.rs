@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -66,6 +66,13 @@ impl SharedMap {
         // SAFETY: in bounds and aligned (the base is a page), valid until `Drop`, which needs the only
         // reference; the seals keep the file from shrinking under it; all access is atomic on both sides.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// The 32 bits at a byte offset that is a multiple of 4. Whoever uses them never takes them for part of a word.
+    pub(crate) fn half_word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "half a word inside of the mapping");
+        // SAFETY: as in `word`.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
     fn byte(&self, offset: usize) -> &AtomicU8 {

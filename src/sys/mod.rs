@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod cpus;
 pub(crate) mod fd;
+pub(crate) mod futex;
 pub(crate) mod map;
 pub(crate) mod oom;
 pub(crate) mod process;

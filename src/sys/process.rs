@@ -35,6 +35,20 @@ pub(crate) fn kill_group(leader: u32) {
     }
 }
 
+/// Asks a process group to end. The same holds as for [`kill_group`].
+pub(crate) fn terminate_group(leader: u32) {
+    if let Ok(pid) = to_pid(leader) {
+        let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+    }
+}
+
+/// Bytes of memory that this process holds. `None` if the system does not tell.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Kills the process behind a descriptor, and nobody else.
 pub(crate) fn kill(pidfd: BorrowedFd<'_>) {
     let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);

@@ -5,7 +5,7 @@ mod registry;
 
 pub use call::{Call, Reply};
 pub(crate) use call::{Payload, Stages, guarded};
-pub use registry::{Entry, Numbered, TASKS};
+pub use registry::{Entry, Numbered, Returns, ReturnsAnything, TASKS, WrittenOnCancel};
 pub(crate) use registry::{Registry, TaskNumber};
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -30,11 +30,43 @@ pub struct Entry {
     pub run: fn(Call<'_>) -> Reply,
     /// Milliseconds of `timeout = "…"`.
     pub timeout_ms: Option<u64>,
-    /// `on_cancel = "kill"` is `Some(true)`, `on_cancel = "finish"` is `Some(false)`.
-    pub kill_on_cancel: Option<bool>,
+    /// `on_cancel = "…"`.
+    pub on_cancel: Option<WrittenOnCancel>,
+    /// `retries = …`.
+    pub retries: Option<u32>,
+    /// It returns a `Result`.
+    pub fallible: bool,
     #[doc(hidden)]
     pub number: Numbered,
 }
+
+/// What `on_cancel = "…"` may say.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum WrittenOnCancel {
+    Finish,
+    Cooperate,
+    Kill,
+}
+
+/// Tells, of the type that a task returns, whether it is a `Result`: the constant of the type itself is found
+/// before that of the trait.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Returns<T>(std::marker::PhantomData<T>);
+
+impl<T, E> Returns<Result<T, E>> {
+    #[doc(hidden)]
+    pub const A_RESULT: bool = true;
+}
+
+#[doc(hidden)]
+pub trait ReturnsAnything {
+    #[doc(hidden)]
+    const A_RESULT: bool = false;
+}
+
+impl<T> ReturnsAnything for Returns<T> {}
 
 /// Where the registry leaves an entry's number.
 #[doc(hidden)]
@@ -139,7 +171,9 @@ mod test {
             column: 1,
             run: |call| call.run(|()| ()),
             timeout_ms: None,
-            kill_on_cancel: None,
+            on_cancel: None,
+            retries: None,
+            fallible: false,
             number: Numbered::new(),
         }
     }

@@ -5,20 +5,27 @@
 //! parent to `Revoked` when it wants it back. That is how a task never runs twice and is never lost, without a
 //! message, and how the parent knows at any time, death included, what has started.
 //!
+//! One word beside the slots says which task is asked to stop. Only the task at the head of a worker can run, so
+//! one is enough, and a task is asked if the word is its own number: nobody has to clear it.
+//!
 //! A hostile worker can write what it likes here. It can only lie about the tasks it was given.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::{io, str};
 
-use crate::sys::clock;
 use crate::sys::map::SharedMap;
+use crate::sys::{clock, futex};
 
 const SLOTS: u64 = 1024;
 const SLOT_BYTES: usize = 16;
 
+/// The sequence number of the task that is asked to stop, then a bell that is rung after each change of it: the
+/// kernel lets threads wait for 32 bits only.
+const ASKED_AT: usize = 0;
+const BELL_AT: usize = 8;
 /// Last words: sequence number, length, text.
-const WORDS_AT: usize = 0;
+const WORDS_AT: usize = 16;
 const TEXT_AT: usize = WORDS_AT + 16;
 const TEXT_MAX: usize = SLOTS_AT - TEXT_AT;
 const SLOTS_AT: usize = 16 << 10;
@@ -86,10 +93,11 @@ impl Board {
         self.0.word(slot(seq)).compare_exchange(sent, state(seq, to), AcqRel, Acquire).is_ok()
     }
 
-    /// The body of a claimed task starts now.
-    pub(crate) fn start(&self, seq: u64) {
-        self.note_time(seq);
+    /// The body of a claimed task starts now, which is the time that is given back.
+    pub(crate) fn start(&self, seq: u64) -> u64 {
+        let now = self.note_time(seq);
         self.0.word(slot(seq)).store(state(seq, Progress::Started), Release);
+        now
     }
 
     /// The body of a task has ended.
@@ -97,8 +105,33 @@ impl Board {
         self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
     }
 
-    fn note_time(&self, seq: u64) {
-        self.0.word(slot(seq) + 8).store(clock::nanos(), Relaxed);
+    fn note_time(&self, seq: u64) -> u64 {
+        let now = clock::nanos();
+        self.0.word(slot(seq) + 8).store(now, Relaxed);
+        now
+    }
+
+    /// The parent asks a task that was claimed to stop.
+    pub(crate) fn ask_to_stop(&self, seq: u64) {
+        self.0.word(ASKED_AT).store(seq, Release);
+        let bell = self.0.half_word(BELL_AT);
+        bell.fetch_add(1, Release);
+        futex::wake_all(bell);
+    }
+
+    /// Whether this is the task that is asked to stop. Tasks are counted from 1.
+    pub(crate) fn is_asked(&self, seq: u64) -> bool {
+        self.0.word(ASKED_AT).load(Acquire) == seq
+    }
+
+    /// How often the bell was rung. What was asked before is seen by whoever reads this.
+    pub(crate) fn rung(&self) -> u32 {
+        self.0.half_word(BELL_AT).load(Acquire)
+    }
+
+    /// Waits for the bell, unless it was rung since it was `rung`. May return early.
+    pub(crate) fn await_bell(&self, rung: u32) {
+        futex::wait(self.0.half_word(BELL_AT), rung);
     }
 
     /// How far a task has come, and when it was taken up.
@@ -138,6 +171,8 @@ impl Board {
 
 #[cfg(test)]
 mod test {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -167,6 +202,42 @@ mod test {
         assert_eq!(board.progress(7).0, Progress::Finished);
         assert!(!board.revoke(7));
         assert_eq!(board.progress(7 + SLOTS).0, Progress::Started, "a slot that holds nonsense may have run");
+    }
+
+    #[test]
+    fn one_task_is_asked_to_stop_and_not_the_next() {
+        let (board, _fd) = Board::create().unwrap();
+        assert!(!board.is_asked(1), "nobody has asked");
+        board.ask_to_stop(1);
+        assert!(board.is_asked(1) && !board.is_asked(2) && !board.is_asked(1 + SLOTS));
+        board.ask_to_stop(u64::MAX >> 3);
+        assert!(board.is_asked(u64::MAX >> 3) && !board.is_asked(1));
+        board.say(9, &"x".repeat(TEXT_MAX));
+        assert!(board.is_asked(u64::MAX >> 3), "last words leave it alone");
+    }
+
+    #[test]
+    fn the_bell_is_heard_through_another_mapping_and_never_missed() {
+        let (board, fd) = Board::create().unwrap();
+        let worker = Board::open(fd.as_fd()).unwrap();
+        let (sender, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for seq in 1..=1000 {
+                loop {
+                    let rung = worker.rung();
+                    if worker.is_asked(seq) {
+                        break;
+                    }
+                    worker.await_bell(rung);
+                }
+                sender.send(seq).unwrap();
+            }
+        });
+        for seq in 1..=1000 {
+            board.ask_to_stop(seq);
+            let patience = std::time::Duration::from_secs(10);
+            assert_eq!(heard.recv_timeout(patience), Ok(seq), "it never heard the bell");
+        }
     }
 
     #[test]

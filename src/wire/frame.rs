@@ -4,7 +4,7 @@
 //! allocated, and the buffer of a body grows with the bytes that arrive.
 
 /// Bytes of a header on the wire.
-pub(crate) const HEADER: usize = 32;
+pub(crate) const HEADER: usize = 40;
 
 /// What a frame says. Which kinds are allowed when is the reader's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,13 @@ pub(crate) enum Kind {
     ResultTooLarge,
     /// From a worker: it passed over a task that was taken back.
     Skipped,
+    /// From a worker: a task returned an `Err`. Body: its result.
+    Failed,
+    /// From a worker: it uses more memory than it should, and is to be replaced.
+    Swollen,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 13] = [
     Kind::Hello,
     Kind::Init,
     Kind::Run,
@@ -45,20 +49,28 @@ const KINDS: [Kind; 11] = [
     Kind::ResultRefused,
     Kind::ResultTooLarge,
     Kind::Skipped,
+    Kind::Failed,
+    Kind::Swollen,
 ];
 
 /// Everything about a frame but its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
+    /// For `Run`: which attempt at the task this is, counted from 1. Zero in all other frames.
+    pub(crate) attempt: u16,
     /// Which function, for `Init` and `Run`.
     pub(crate) task: u32,
     /// Which call, counted per worker.
     pub(crate) seq: u64,
-    /// How long the body of the task ran; a size for `ResultTooLarge`.
+    /// How long the body of the task ran; a size for `ResultTooLarge`. For `Run`: how long the body may run,
+    /// from its start; zero for as long as it likes.
     pub(crate) nanos: u64,
     /// Bytes of the body.
     pub(crate) len: u64,
+    /// For `Run`: when the task must be done, in nanoseconds of the clock that all processes of the machine
+    /// share; zero for never. Zero in all other frames.
+    pub(crate) deadline: u64,
 }
 
 /// A frame as it came.
@@ -97,17 +109,19 @@ impl std::fmt::Display for Malformed {
 impl Header {
     /// A header with everything else zero.
     pub(crate) fn new(kind: Kind) -> Header {
-        Header { kind, task: 0, seq: 0, nanos: 0, len: 0 }
+        Header { kind, attempt: 0, task: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         // Kinds count from 1, so that a stream of zeros is not a frame.
         bytes[0] = self.kind as u8 + 1;
+        bytes[2..4].copy_from_slice(&self.attempt.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.task.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.nanos.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.len.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.deadline.to_le_bytes());
         bytes
     }
 
@@ -115,11 +129,13 @@ impl Header {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let kind =
             KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
-        if bytes[1..4] != [0; 3] {
+        let attempt = u16::from_le_bytes([bytes[2], bytes[3]]);
+        let task = u32::from_le_bytes(std::array::from_fn(|i| bytes[4 + i]));
+        let deadline = word(32);
+        if bytes[1] != 0 || (kind != Kind::Run && (attempt, deadline) != (0, 0)) {
             return Err(Malformed::Padding);
         }
-        let task = u32::from_le_bytes(std::array::from_fn(|i| bytes[4 + i]));
-        let header = Header { kind, task, seq: word(8), nanos: word(16), len: word(24) };
+        let header = Header { kind, attempt, task, seq: word(8), nanos: word(16), len: word(24), deadline };
         if header.len > limit {
             return Err(Malformed::TooLong { len: header.len, limit });
         }
@@ -209,7 +225,9 @@ mod test {
 
     fn frame(kind: Kind, len: usize) -> Frame {
         let body: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
-        Frame { header: Header { kind, task: 5, seq: 1 << 40, nanos: 77, len: len as u64 }, body }
+        let (attempt, deadline) = if kind == Kind::Run { (513, u64::MAX - 1) } else { (0, 0) };
+        let header = Header { kind, attempt, task: 5, seq: 1 << 40, nanos: 77, len: len as u64, deadline };
+        Frame { header, body }
     }
 
     fn stream(frames: &[Frame]) -> Vec<u8> {
@@ -261,9 +279,15 @@ mod test {
             kind[0] = bad;
             assert_eq!(Decoder::new(8).feed(&mut &kind[..]), Err(Malformed::Kind(bad)));
         }
-        let mut padding = good.to_bytes();
-        padding[2] = 1;
-        assert_eq!(Decoder::new(8).feed(&mut &padding[..]), Err(Malformed::Padding));
+        // What is only for `Run` is padding in all other frames: the attempt and the deadline.
+        for at in [1, 2, 3, 32, 39] {
+            let mut padding = good.to_bytes();
+            padding[at] = 1;
+            assert_eq!(Decoder::new(8).feed(&mut &padding[..]), Err(Malformed::Padding), "byte {at}");
+        }
+        let mut run = frame(Kind::Run, 8).header.to_bytes();
+        run[1] = 1;
+        assert_eq!(Decoder::new(8).feed(&mut &run[..]), Err(Malformed::Padding));
         for len in [9, 1 << 31, 1 << 32, 1 << 63, u64::MAX] {
             let header = Header { len, ..good };
             let refused = Decoder::new(8).feed(&mut &header.to_bytes()[..]);

@@ -27,6 +27,8 @@ pub(crate) struct Hello {
     pub(crate) limit: u64,
     /// An `Init` frame follows, to be run before the worker is ready.
     pub(crate) initializer: bool,
+    /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
+    pub(crate) max_rss: u64,
     /// Descriptors that would leak into the worker.
     pub(crate) inherited: Vec<Inherited>,
 }

@@ -9,7 +9,7 @@
 //! them would go the same way: it is remembered as strayed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::sys::{fd, process, socket, start};
 use crate::transport::{Board, Inbound};
@@ -25,6 +25,13 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn depth() -> u32 {
     DEPTH.load(Ordering::Relaxed)
+}
+
+/// The place of this worker in its pool.
+static INDEX: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn index() -> usize {
+    INDEX.load(Ordering::Relaxed)
 }
 
 /// Whether this process was started to be a worker of its parent, and did not become one.
@@ -91,6 +98,7 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     start::remove_variable(MARKER);
     fd::close_inherited(&hello.inherited);
     DEPTH.store(hello.depth, Ordering::Relaxed);
+    INDEX.store(hello.index, Ordering::Relaxed);
     process::settle_in(hello.index);
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
     drop(parent);
@@ -109,5 +117,11 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
         board,
         limit: usize::try_from(hello.limit).unwrap_or(usize::MAX),
         initializer: hello.initializer,
+        max_rss: modest(hello.max_rss, &hello.nonce),
     })
+}
+
+/// The bound, or up to a tenth less: by chance, so that workers that grow alike are not replaced all at once.
+fn modest(bound: u64, chance: &[u8; 16]) -> u64 {
+    bound - bound / 10 * u64::from(chance[0]) / 255
 }

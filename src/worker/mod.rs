@@ -1,8 +1,10 @@
 //! The child's side: recognising a worker before `main`, and its life.
 
+pub(crate) mod bell;
 mod boot;
+pub(crate) mod current;
 pub(crate) mod panic;
 mod serve;
 mod vigil;
 
-pub(crate) use boot::{depth, has_strayed, take_over_if_worker};
+pub(crate) use boot::{depth, has_strayed, index, take_over_if_worker};

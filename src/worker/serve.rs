@@ -4,13 +4,13 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use crate::sys::socket;
+use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Board, Inbound, Received};
 use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 
-use super::panic;
+use super::{current, panic};
 
 /// What a worker starts with.
 #[derive(Debug)]
@@ -22,14 +22,16 @@ pub(crate) struct Serve {
     pub(crate) limit: usize,
     /// An `Init` frame comes first.
     pub(crate) initializer: bool,
+    /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
+    pub(crate) max_rss: u64,
 }
 
 /// Runs what comes until told to end, or until nobody listens any more.
 pub(crate) fn serve(serve: Serve) -> ! {
-    let Serve { mut inbound, socket, board, limit, mut initializer } = serve;
+    let Serve { mut inbound, socket, board, limit, mut initializer, max_rss } = serve;
     let board: &'static Board = Box::leak(Box::new(board));
     panic::prepare(board);
-    let mut worker = Worker { socket, board, limit, output: Vec::new() };
+    let mut worker = Worker { socket, board, limit, max_rss, output: Vec::new() };
     if !initializer && worker.ready(&[]).is_err() {
         end();
     }
@@ -59,22 +61,26 @@ struct Worker {
     socket: OwnedFd,
     board: &'static Board,
     limit: usize,
+    /// 0 once it has asked to be replaced.
+    max_rss: u64,
     output: Vec<u8>,
 }
 
-/// The steps of one call, told to the parent through the board.
+/// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
 struct OnBoard {
     board: &'static Board,
-    seq: u64,
+    header: Header,
 }
 
 impl Stages for OnBoard {
     fn starting(&self) {
-        self.board.start(self.seq);
+        let now = self.board.start(self.header.seq);
+        current::begin(self.board, &self.header, now);
     }
 
     fn ended(&self) {
-        self.board.finish(self.seq);
+        self.board.finish(self.header.seq);
+        current::end();
     }
 }
 
@@ -90,13 +96,17 @@ impl Worker {
             return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
         let began = Instant::now();
-        let kind = self.call(frame, &OnBoard { board: self.board, seq });
+        let kind = self.call(frame, &OnBoard { board: self.board, header: frame.header });
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
         };
         // What the task printed is seen before its result is.
         let _ = io::stdout().flush();
+        if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
+            self.max_rss = 0;
+            self.send(Header::new(Kind::Swollen), &[])?;
+        }
         self.send(Header { seq, nanos, ..Header::new(kind) }, &self.output)?;
         if self.output.capacity() > 1 << 20 {
             self.output = Vec::new();
@@ -124,6 +134,8 @@ impl Worker {
             return self.say(Kind::ArgsRefused, &"the worker does not know this task");
         };
         match (entry.run)(Call::new(&frame.body, &mut self.output, self.limit, stages)) {
+            // The second variant of an enum is how serde tells an `Err`.
+            Reply::Ok if entry.fallible && self.output.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,
             Reply::Panicked(payload) => self.say(Kind::Panicked, &panic::describe(payload)),
             Reply::ArgsDecode(message) => self.say(Kind::ArgsRefused, &message),

@@ -15,7 +15,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 /// The variable by which a process suspects that it is a worker.
 pub(crate) const MARKER: &str = "PROCPOOL_WORKER";
 /// Bytes of a frame's header.
-pub(crate) const HEADER: usize = 32;
+pub(crate) const HEADER: usize = 40;
 /// The first byte of what a worker sends when it can take tasks.
 pub(crate) const READY: u8 = 5;
 /// The first byte of the first frame that a worker reads.
@@ -91,7 +91,7 @@ impl Letter {
         let body = [&nonce[..], &[0, 1, 127, 0, 0], &vec![0; extra]].concat();
         let mut bytes = vec![0; HEADER];
         bytes[0] = kind;
-        bytes[HEADER - 8..].copy_from_slice(&(body.len() as u64 + claimed).to_le_bytes());
+        bytes[24..32].copy_from_slice(&(body.len() as u64 + claimed).to_le_bytes());
         bytes.extend(body);
         let parent = pidfd_open(getpid(), PidfdFlags::empty()).expect("a descriptor of this process");
         Letter { bytes, descriptors: vec![parent, page()] }

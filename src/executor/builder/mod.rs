@@ -1,5 +1,7 @@
 //! How a pool is configured, and started.
 
+mod flock;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
@@ -12,7 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::error::StartError;
 use crate::launch::{EnvChange, Worker};
 use crate::options::TaskOptions;
-use crate::scheduler::engine::{Engine, Gate, Initializer};
+use crate::scheduler::engine::{Engine, Gate, Initializer, Observer};
+use crate::scheduler::machine::Event;
 use crate::scheduler::policy::Settings;
 use crate::scheduler::supervisor;
 use crate::submit::Submitter;
@@ -55,6 +58,11 @@ const OVERRIDE: &str = "PROCPOOL_MAX_WORKERS";
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     max_workers: Option<usize>,
+    min_workers: usize,
+    idle_timeout: Option<Duration>,
+    max_worker_age: Option<Duration>,
+    max_worker_rss: Option<u64>,
+    observer: Option<Observer>,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
     mistake: Option<StartError>,
@@ -72,6 +80,11 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             max_workers: None,
+            min_workers: 0,
+            idle_timeout: None,
+            max_worker_age: None,
+            max_worker_rss: None,
+            observer: None,
             initializer: None,
             mistake: None,
             max_tasks_per_child: None,
@@ -458,16 +471,20 @@ impl Builder {
             current_dir: self.current_dir,
             limit: self.max_message_size as u64,
             initializer: self.initializer.is_some(),
+            max_rss: self.max_worker_rss.unwrap_or(0),
             depth: worker::depth(),
         };
         let gate = self
             .max_pending
             .map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
-        let engine = Engine::new(settings, worker, self.initializer, gate)
+        let engine = Engine::new(settings, worker, self.initializer, gate, self.observer)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
         supervisor::start(Arc::clone(&engine))
             .map_err(|error| StartError::spawn("start the pool's thread", error))?;
+        if self.min_workers > 0 {
+            engine.tell([Event::Tick]);
+        }
         let submitter = Submitter::new(engine, self.max_message_size, self.task_options.defaults());
         Ok(ProcessPoolExecutor(submitter))
     }
@@ -477,14 +494,20 @@ impl Builder {
             Some(count) => count,
             None => default_workers()?,
         };
-        if !(1..=MAX_WORKERS).contains(&max_workers) {
-            let message = format!("`max_workers` is {max_workers}: it must be from 1 to {MAX_WORKERS}");
+        check_max_workers(max_workers)?;
+        if self.min_workers > max_workers {
+            let message = format!(
+                "`min_workers` is {} and `max_workers` {max_workers}: the minimum cannot be above the maximum",
+                self.min_workers
+            );
             return Err(StartError::invalid(message));
         }
         for (name, value) in [
             ("max_tasks_per_child", self.max_tasks_per_child),
             ("max_pending", self.max_pending),
             ("max_message_size", Some(self.max_message_size)),
+            ("max_worker_rss", self.max_worker_rss.map(|bytes| usize::from(bytes > 0))),
+            ("max_worker_age", self.max_worker_age.map(|age| usize::from(!age.is_zero()))),
         ] {
             if value == Some(0) {
                 return Err(StartError::invalid(format!("`{name}` is 0: it must be at least 1")));
@@ -495,8 +518,13 @@ impl Builder {
                 "`max_pending` is larger than any memory: leave it out for no bound",
             ));
         }
-        for (name, limit) in [("start_timeout", self.start_timeout), ("stop_timeout", self.stop_timeout)] {
-            if limit > Duration::from_secs(365 * 86_400) {
+        for (name, limit) in [
+            ("start_timeout", Some(self.start_timeout)),
+            ("stop_timeout", Some(self.stop_timeout)),
+            ("idle_timeout", self.idle_timeout),
+            ("max_worker_age", self.max_worker_age),
+        ] {
+            if limit.is_some_and(|limit| limit > Duration::from_secs(365 * 86_400)) {
                 return Err(StartError::invalid(format!(
                     "`{name}` is longer than a year: give a shorter one"
                 )));
@@ -516,11 +544,21 @@ impl Builder {
         }
         Ok(Settings {
             max_workers,
+            min_workers: self.min_workers,
+            idle_timeout: self.idle_timeout,
+            max_worker_age: self.max_worker_age,
             max_tasks_per_child: self.max_tasks_per_child.map(|count| count as u64),
             start_timeout: self.start_timeout,
             stop_timeout: self.stop_timeout,
         })
     }
+}
+
+pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
+    if (1..=MAX_WORKERS).contains(&count) {
+        return Ok(());
+    }
+    Err(StartError::invalid(format!("`max_workers` is {count}: it must be from 1 to {MAX_WORKERS}")))
 }
 
 /// Whether this program can have workers.

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use crate::error::TaskErrorKind;
+use crate::worker_event::WorkerEndReason;
 
 use super::super::roster::{Lane, LaneNo, Reason};
-use super::{Close, Effect, Effects, Machine, Why};
+use super::{Cancel, Close, Effect, Effects, Machine, Why};
 
 impl<J: Clone, R> Machine<J, R> {
     pub(super) fn close(&mut self, now: Instant, close: Close, effects: &mut Effects<J, R>) {
@@ -23,10 +24,11 @@ impl<J: Clone, R> Machine<J, R> {
         effects.push(Effect::Roused);
         self.wake_by(merged.by);
         if close.cancel_pending || close.kill {
-            let waiting = self.backlog.take_all();
+            let waiting = self.take_waiting();
             self.settle_all(waiting, &TaskErrorKind::Cancelled { was_running: false }, effects);
+            let how = if close.kill { Cancel::Kill } else { Cancel::Pending };
             for lane in 0..self.lanes.len() {
-                self.revoke_sent(LaneNo(lane), 0, Why::Cancel { kill: close.kill }, effects);
+                self.revoke_sent(LaneNo(lane), 0, Why::Cancel { how }, effects);
             }
         }
         if close.kill {
@@ -41,13 +43,13 @@ impl<J: Clone, R> Machine<J, R> {
     /// Ends the workers of a closing pool that have nothing left to do, and then the pool.
     pub(super) fn wind_down(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         let kill = self.closing.is_some_and(|close| close.kill);
-        if self.backlog.is_empty() {
+        if self.backlog.is_empty() && self.delayed == 0 {
             for index in 0..self.lanes.len() {
                 let lane = &self.lanes[index];
                 if lane.is_starting() || (lane.is_idle() && kill) {
                     self.condemn(now, LaneNo(index), Reason::Closing, effects);
                 } else if lane.is_idle() {
-                    self.retire(now, LaneNo(index), effects);
+                    self.retire(now, LaneNo(index), WorkerEndReason::Shutdown, effects);
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! What happens by the clock: tasks that run too long, workers that do not start, end, die or answer.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{HandshakeError, Phase, StartError};
+use crate::worker_event::WorkerEndReason;
 
 use super::super::policy::{LOOK_AGAIN, STALL, UNHEARD, UNRESPONSIVE};
 use super::super::roster::{Lane, LaneNo, Life, Reason};
@@ -12,14 +13,28 @@ use super::{Close, Effect, Effects, Machine, TaskNo, Why};
 impl<J: Clone, R> Machine<J, R> {
     /// Another task, or none, has come to the front of its worker: its body starts now or later.
     pub(super) fn front_changed(&mut self, now: Instant, lane_no: LaneNo) {
-        let front = self.lanes[lane_no.0].sent.front();
-        let timeout = front.and_then(|&(_, no)| self.task(no).spec.timeout);
+        let front = self.lanes[lane_no.0].sent.front().map(|&(_, no)| no);
+        let look = front.and_then(|no| self.body_limit(no, now)).map(|(at, _)| at);
+        let idle_timeout = self.settings.idle_timeout;
         let lane = &mut self.lanes[lane_no.0];
         lane.front_since = now;
         lane.relieved = false;
-        lane.look = timeout.map(|timeout| now + timeout);
+        lane.look = look;
+        lane.idle_until = idle_timeout.filter(|_| front.is_none()).map(|timeout| now + timeout);
+        if lane.expires.is_some_and(|at| at <= now) {
+            lane.wear(WorkerEndReason::MaxAge);
+        }
         let wake = lane.wake();
         self.wake_by(wake);
+    }
+
+    /// When a body that starts then must have ended, and how long that is.
+    fn body_limit(&self, no: TaskNo, started: Instant) -> Option<(Instant, Duration)> {
+        let spec = &self.task(no).spec;
+        let by_timeout = spec.timeout.map(|timeout| (started + timeout, timeout));
+        let deadline = spec.terms.as_ref().and_then(|terms| terms.deadline);
+        let by_deadline = deadline.map(|at| (at, at.saturating_duration_since(started)));
+        [by_timeout, by_deadline].into_iter().flatten().min()
     }
 
     fn look_at(&mut self, lane: LaneNo, at: Instant) {
@@ -28,6 +43,9 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+        while let Some(no) = self.appointments.due(now) {
+            self.keep_appointment(now, no, effects);
+        }
         for index in 0..self.lanes.len() {
             self.look_after(now, LaneNo(index), effects);
         }
@@ -36,7 +54,7 @@ impl<J: Clone, R> Machine<J, R> {
         {
             self.close(now, Close { cancel_pending: true, kill: true, by: None }, effects);
         }
-        self.wake = self.lanes.iter().filter_map(Lane::wake).min();
+        self.wake = self.lanes.iter().filter_map(Lane::wake).chain(self.appointments.next()).min();
         self.wake_by(self.closing.and_then(|close| close.by));
     }
 
@@ -49,8 +67,15 @@ impl<J: Clone, R> Machine<J, R> {
                 let reason = Reason::Handshake(HandshakeError::TimedOut { limit });
                 self.condemn(now, lane_no, reason, effects);
             }
-            Life::Retiring { until } if *until <= now => {
+            Life::Retiring { until, .. } if *until <= now => {
                 self.condemn(now, lane_no, Reason::Unresponsive, effects);
+            }
+            Life::Condemned { kill_at: kill_at @ Some(_), until, .. } => {
+                if kill_at.is_some_and(|at| at <= now) {
+                    *kill_at = None;
+                    *until = now + self.settings.stop_timeout;
+                    effects.push(Effect::Kill { lane: lane_no });
+                }
             }
             Life::Condemned { until, .. } if *until <= now => {
                 if lane.sent.is_empty() {
@@ -61,7 +86,11 @@ impl<J: Clone, R> Machine<J, R> {
                     self.revoke_sent(lane_no, 0, Why::Leaked, effects);
                 }
             }
+            Life::Up if lane.sent.is_empty() => self.look_after_idle(now, lane_no),
             Life::Up => {
+                if lane.asked.as_ref().is_some_and(|asked| asked.until <= now) {
+                    return self.stop_harder(now, lane_no, effects);
+                }
                 if lane.look.is_some_and(|at| at <= now) {
                     lane.look = None;
                     if let Some(&(seq, task)) = lane.sent.front() {
@@ -87,16 +116,18 @@ impl<J: Clone, R> Machine<J, R> {
         effects: &mut Effects<J, R>,
     ) {
         let Some((lane, seq)) = self.worker_of(no) else { return };
+        let since = self.lanes[lane.0].front_since;
+        let Some((_, limit)) = self.body_limit(no, since) else { return };
         let Some(task) = self.get_mut(no) else { return };
-        let Some(limit) = task.spec.timeout else { return };
         match (phase, started) {
             (Phase::Running, Some(claimed)) => {
                 let started = *task.started.get_or_insert(claimed.min(now));
-                if started + limit <= now {
-                    let reason = Reason::TimedOut { task: no, limit, ran_for: now - started };
-                    self.condemn(now, lane, reason, effects);
-                } else {
-                    self.look_at(lane, started + limit);
+                match self.body_limit(no, started) {
+                    Some((at, limit)) if at <= now => {
+                        let reason = Reason::TimedOut { task: no, limit, ran_for: now - started };
+                        self.stop(now, no, lane, seq, reason, effects);
+                    }
+                    limited => self.look_at(lane, limited.map_or(now, |(at, _)| at)),
                 }
             }
             // The result is on its way, and counts if it comes.
@@ -109,7 +140,7 @@ impl<J: Clone, R> Machine<J, R> {
                 }
             }
             (Phase::Sent | Phase::Running, _) => {
-                let patience = self.lanes[lane.0].front_since + limit.max(UNRESPONSIVE);
+                let patience = since + limit.max(UNRESPONSIVE);
                 if patience <= now {
                     self.revoke(lane, seq, no, Why::Unresponsive, effects);
                 } else {
@@ -124,7 +155,9 @@ impl<J: Clone, R> Machine<J, R> {
     /// keeps one process may keep them all.
     fn leak(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
         self.lanes[lane.0].life = Life::Leaked;
-        self.lanes.push(Lane::new(now));
+        if !self.lanes[lane.0].surplus {
+            self.lanes.push(Lane::new(now));
+        }
         if self.leaked().count() > self.settings.max_workers && self.broken.is_none() {
             let source =
                 io::Error::new(io::ErrorKind::ResourceBusy, "too many of them were killed and live on");

@@ -5,12 +5,13 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::error::TaskErrorKind;
+use crate::worker_event::WorkerEndReason;
 
-use super::super::roster::{Lane, LaneNo, Life};
+use super::super::roster::LaneNo;
 use super::{Effect, Effects, Machine, Place, Task, TaskNo};
 
 /// Whether this number in the backlog is of a task that still waits.
-pub(super) fn waits<J>(tasks: &Slab<Task<J>>, no: TaskNo) -> bool {
+pub(super) fn waits<J, R>(tasks: &Slab<Task<J, R>>, no: TaskNo) -> bool {
     tasks.get(no.key as usize).is_some_and(|task| task.serial == no.serial)
 }
 
@@ -19,7 +20,7 @@ impl<J: Clone, R> Machine<J, R> {
     /// is closing.
     pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         self.give_up_waiting(effects);
-        self.retire_used_up(now, effects);
+        self.retire_worn(now, effects);
         while let Some(lane) = self.next_idle() {
             if self.front().is_none() {
                 break;
@@ -35,7 +36,7 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// Settles what waits for a worker that will never come.
     fn give_up_waiting(&mut self, effects: &mut Effects<J, R>) {
-        if self.backlog.is_empty() {
+        if self.backlog.is_empty() && self.delayed == 0 {
             return;
         }
         let kind = match &self.broken {
@@ -45,18 +46,8 @@ impl<J: Clone, R> Machine<J, R> {
             }
             None => return,
         };
-        let waiting = self.backlog.take_all();
+        let waiting = self.take_waiting();
         self.settle_all(waiting, &kind, effects);
-    }
-
-    /// Replaces workers that have had their share of tasks.
-    fn retire_used_up(&mut self, now: Instant, effects: &mut Effects<J, R>) {
-        let Some(quota) = self.settings.max_tasks_per_child else { return };
-        for index in 0..self.lanes.len() {
-            if self.lanes[index].is_idle() && self.lanes[index].next_seq > quota {
-                self.retire(now, LaneNo(index), effects);
-            }
-        }
     }
 
     fn front(&mut self) -> Option<TaskNo> {
@@ -66,8 +57,7 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
     fn next_idle(&self) -> Option<LaneNo> {
-        let quota = self.settings.max_tasks_per_child;
-        let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, 0, quota))?;
+        let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, 0))?;
         Some(LaneNo(index))
     }
 
@@ -78,8 +68,7 @@ impl<J: Clone, R> Machine<J, R> {
             let spec = &self.task(no).spec;
             let first = self.lanes[lane.0].sent.is_empty();
             let together = first || (bundle != 0 && spec.bundle == bundle);
-            let quota = self.settings.max_tasks_per_child;
-            if !together || !self.lanes[lane.0].has_room(usize::MAX, spec.bytes, quota) {
+            if !together || !self.lanes[lane.0].has_room(usize::MAX, spec.bytes) {
                 break;
             }
             bundle = spec.bundle;
@@ -90,12 +79,15 @@ impl<J: Clone, R> Machine<J, R> {
     /// Hides the latency of short tasks by sending more of them than a worker can run at once.
     fn send_ahead(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         while let Some(no) = self.front() {
-            let bytes = self.task(no).spec.bytes;
-            let quota = self.settings.max_tasks_per_child;
+            let task = self.task(no);
+            if task.is_suspect() {
+                break;
+            }
+            let bytes = task.spec.bytes;
             let candidate = (0..self.lanes.len())
                 .filter(|&index| {
                     let lane = &self.lanes[index];
-                    lane.has_room(lane.pace.depth(), bytes, quota) && !lane.is_stalled(now)
+                    lane.has_room(lane.pace.depth(), bytes) && !lane.is_stalled(now)
                 })
                 .min_by_key(|&index| self.lanes[index].sent.len());
             let Some(lane) = candidate else { break };
@@ -116,38 +108,15 @@ impl<J: Clone, R> Machine<J, R> {
         lane.bytes += task.spec.bytes;
         let wake = lane.wake();
         let job = task.job.clone().expect("a task in the backlog is not settled");
-        effects.push(Effect::Send { lane: lane_no, seq, job });
+        let attempt = u16::try_from(task.earlier.len() + 1).unwrap_or(u16::MAX);
+        lane.alone = task.is_suspect();
+        if self.settings.max_tasks_per_child.is_some_and(|most| seq >= most) {
+            lane.wear(WorkerEndReason::MaxTasks);
+        }
+        effects.push(Effect::Send { lane: lane_no, seq, job, attempt });
         self.wake_by(wake);
         if first {
             self.front_changed(now, lane_no);
         }
-    }
-
-    /// Launches a worker for each task that waits and that no worker being started will take.
-    fn launch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
-        if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
-            return;
-        }
-        let starting = self.lanes.iter().filter(|lane| lane.is_starting()).count();
-        let wanted = if self.warm { self.lanes.len() } else { self.backlog.len().saturating_sub(starting) };
-        // After a failure one worker tries for all, until one succeeds.
-        let undecided = self.lanes.iter().filter(|lane| lane.is_undecided()).count();
-        let wanted =
-            if self.starts.has_failed() { wanted.min(1usize.saturating_sub(undecided)) } else { wanted };
-        let empty = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.life, Life::Empty));
-        let empty: Vec<_> = empty.map(|(index, _)| LaneNo(index)).take(wanted).collect();
-        if empty.is_empty() {
-            return;
-        }
-        if let Some(at) = self.starts.wait_until(now) {
-            self.wake_by(Some(at));
-            return;
-        }
-        let until = now + self.settings.start_timeout;
-        for lane in empty {
-            self.lanes[lane.0] = Lane { life: Life::Starting { until }, ..Lane::new(now) };
-            effects.push(Effect::Launch { lane });
-        }
-        self.wake_by(Some(until));
     }
 }

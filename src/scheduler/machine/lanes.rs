@@ -3,17 +3,21 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{HandshakeError, Phase, Ran, StartError, TaskErrorKind, WorkerExit};
+use crate::worker_event::WorkerEndReason;
 
 use super::super::policy::MAX_RESENDS;
 use super::super::roster::{Lane, LaneNo, Life, Reason};
-use super::{Effect, Effects, End, Machine, Place, TaskNo, Verdict};
+use super::{Effect, Effects, End, Ended, Fate, Machine, Place, TaskNo, Verdict};
 
 impl<J: Clone, R> Machine<J, R> {
     pub(super) fn up(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
         match self.lanes[lane.0].life {
             Life::Starting { .. } => {
+                let after = now - self.lanes[lane.0].front_since;
                 self.lanes[lane.0].life = Life::Up;
                 self.starts.succeeded();
+                self.settle_in(now, lane);
+                effects.push(Effect::Started { lane, after });
                 if self.is_complete() {
                     self.warm = false;
                 }
@@ -31,6 +35,7 @@ impl<J: Clone, R> Machine<J, R> {
         lane_no: LaneNo,
         seq: u64,
         reply: R,
+        ended: Ended,
         ran_for: Duration,
         effects: &mut Effects<J, R>,
     ) {
@@ -45,8 +50,10 @@ impl<J: Clone, R> Machine<J, R> {
         lane.sent.pop_front();
         lane.confirmed = seq;
         lane.pace.note(ran_for);
+        lane.asked.take_if(|asked| asked.task == no);
+        self.starts.proven();
         self.front_changed(now, lane_no);
-        self.settle(no, Verdict::Replied(reply), effects);
+        self.conclude(now, no, Verdict::Replied(reply), ended, effects);
     }
 
     pub(super) fn skipped(&mut self, now: Instant, lane_no: LaneNo, seq: u64, effects: &mut Effects<J, R>) {
@@ -69,13 +76,6 @@ impl<J: Clone, R> Machine<J, R> {
         self.condemn(now, lane, Reason::Protocol(message), effects);
     }
 
-    pub(super) fn retire(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
-        let until = now + self.settings.stop_timeout;
-        self.lanes[lane.0].life = Life::Retiring { until };
-        effects.push(Effect::Retire { lane });
-        self.wake_by(Some(until));
-    }
-
     /// Decides that a worker must die. Its tasks are settled or returned when it is dead.
     pub(super) fn condemn(
         &mut self,
@@ -84,16 +84,40 @@ impl<J: Clone, R> Machine<J, R> {
         reason: Reason,
         effects: &mut Effects<J, R>,
     ) {
-        let life = &mut self.lanes[lane.0].life;
-        let starting = match life {
-            Life::Empty | Life::Condemned { .. } | Life::Leaked | Life::Gone => return,
+        self.condemn_by(now, lane, reason, None, effects);
+    }
+
+    /// With a grace, the worker is first asked by a signal to end.
+    pub(super) fn condemn_by(
+        &mut self,
+        now: Instant,
+        lane_no: LaneNo,
+        reason: Reason,
+        grace: Option<Duration>,
+        effects: &mut Effects<J, R>,
+    ) {
+        let lane = &mut self.lanes[lane_no.0];
+        let until = now + self.settings.stop_timeout;
+        let starting = match &mut lane.life {
+            Life::Condemned { kill_at, until: given_up, .. } => {
+                if grace.is_none() && kill_at.take().is_some() {
+                    *given_up = until;
+                    effects.push(Effect::Kill { lane: lane_no });
+                }
+                return;
+            }
+            Life::Empty | Life::Leaked | Life::Gone => return,
             Life::Starting { .. } => true,
             Life::Up | Life::Retiring { .. } => false,
         };
-        let until = now + self.settings.stop_timeout;
-        *life = Life::Condemned { reason, starting, until };
-        effects.push(Effect::Kill { lane });
-        self.wake_by(Some(until));
+        lane.asked = None;
+        let kill_at = grace.map(|grace| now + grace);
+        lane.life = Life::Condemned { reason, starting, kill_at, until };
+        effects.push(match kill_at {
+            None => Effect::Kill { lane: lane_no },
+            Some(_) => Effect::Terminate { lane: lane_no },
+        });
+        self.wake_by(Some(kill_at.unwrap_or(until)));
     }
 
     pub(super) fn down(
@@ -104,11 +128,17 @@ impl<J: Clone, R> Machine<J, R> {
         phases: &[Phase],
         effects: &mut Effects<J, R>,
     ) {
-        let lane = std::mem::replace(&mut self.lanes[lane_no.0], Lane::new(now));
-        let (starting, reason) = match lane.life {
-            Life::Starting { .. } => (true, None),
-            Life::Condemned { reason, starting, .. } => (starting, Some(reason)),
-            Life::Up | Life::Retiring { .. } | Life::Empty => (false, None),
+        let surplus = self.lanes[lane_no.0].surplus;
+        let fresh = Lane { surplus, ..Lane::new(now) };
+        let lane = std::mem::replace(&mut self.lanes[lane_no.0], fresh);
+        let (starting, reason, told) = match lane.life {
+            Life::Starting { .. } => (true, None, WorkerEndReason::Died),
+            Life::Condemned { reason, starting, .. } => {
+                let told = reason.told();
+                (starting, Some(reason), told)
+            }
+            Life::Retiring { why, .. } => (false, None, why),
+            Life::Up | Life::Empty => (false, None, WorkerEndReason::Died),
             Life::Leaked | Life::Gone => {
                 self.lanes[lane_no.0].life = Life::Gone;
                 return;
@@ -116,7 +146,14 @@ impl<J: Clone, R> Machine<J, R> {
         };
         if starting {
             // While a worker starts, this is when it was launched.
-            return self.start_failed(now, lane.front_since, end, reason, effects);
+            return self.start_failed(now, lane_no, lane.front_since, end, reason, effects);
+        }
+        let idle = phases.first().is_none_or(|&phase| phase == Phase::Sent);
+        if told == WorkerEndReason::Died && lane.confirmed == 0 && idle {
+            self.starts.stumbled(now);
+        }
+        if let End::Exited(Fate { pid, cause, .. }) = end {
+            effects.push(Effect::Ended { lane: lane_no, reason: told, pid, cause });
         }
         // The youngest first, as the backlog wants them back.
         for (index, &(_, no)) in lane.sent.iter().enumerate().rev() {
@@ -125,8 +162,8 @@ impl<J: Clone, R> Machine<J, R> {
             if phase == Phase::Sent && self.may_resend(no, index == 0) {
                 self.put_back(no);
             } else {
-                let (ran, kind) = blame(no, phase, reason.as_ref(), &end);
-                self.settle(no, Verdict::Failed(ran, kind), effects);
+                let (ran, kind, ended) = blame(no, phase, reason.as_ref(), &end);
+                self.conclude(now, no, Verdict::Failed(ran, kind), ended, effects);
             }
         }
     }
@@ -143,6 +180,7 @@ impl<J: Clone, R> Machine<J, R> {
     fn start_failed(
         &mut self,
         now: Instant,
+        lane: LaneNo,
         launched: Instant,
         end: End,
         reason: Option<Reason>,
@@ -158,6 +196,7 @@ impl<J: Clone, R> Machine<J, R> {
             (_, End::Exited(fate)) => StartError::Handshake(HandshakeError::Died { cause: fate.cause }),
         };
         self.starts.failed(now, launched);
+        effects.push(Effect::StartFailed { lane, error: cause.clone() });
         let hope = self.lanes.iter().any(|lane| lane.is_alive() || lane.is_starting());
         if self.starts.exhausted() && !hope {
             self.break_with(cause, effects);
@@ -173,28 +212,40 @@ impl<J: Clone, R> Machine<J, R> {
 }
 
 /// What to tell of a task whose worker is gone.
-pub(super) fn blame(no: TaskNo, phase: Phase, reason: Option<&Reason>, end: &End) -> (Ran, TaskErrorKind) {
+pub(super) fn blame(
+    no: TaskNo,
+    phase: Phase,
+    reason: Option<&Reason>,
+    end: &End,
+) -> (Ran, TaskErrorKind, Ended) {
     let ran = match phase {
         Phase::Sent => Ran::No,
         Phase::Running => Ran::Maybe,
         Phase::Replying => Ran::Yes,
     };
-    let kind = match (reason, end) {
+    let crashed = if phase == Phase::Sent { Ended::Final } else { Ended::Crashed };
+    let (kind, ended) = match (reason, end) {
         // It may have ended between the decision and the kill, without a result.
         (Some(&Reason::TimedOut { task, limit, ran_for }), _) if task == no && phase != Phase::Sent => {
-            TaskErrorKind::TimedOut { limit, ran_for }
+            (TaskErrorKind::TimedOut { limit, ran_for }, Ended::TimedOut)
+        }
+        (Some(&Reason::Cancelled { task }), _) if task == no => {
+            (TaskErrorKind::Cancelled { was_running: true }, Ended::Final)
         }
         (Some(Reason::Protocol(message)), _) if phase != Phase::Sent => {
-            TaskErrorKind::Protocol { message: message.clone() }
+            (TaskErrorKind::Protocol { message: message.clone() }, crashed)
         }
-        (_, End::Exited(fate)) => TaskErrorKind::WorkerDied(WorkerExit {
-            pid: fate.pid,
-            cause: fate.cause,
-            phase,
-            oom: fate.oom,
-            last_words: fate.last_words.clone(),
-        }),
-        (_, End::Unborn(error)) => TaskErrorKind::PoolBroken(error.clone()),
+        (_, End::Exited(fate)) => {
+            let exit = WorkerExit {
+                pid: fate.pid,
+                cause: fate.cause,
+                phase,
+                oom: fate.oom,
+                last_words: fate.last_words.clone(),
+            };
+            (TaskErrorKind::WorkerDied(exit), crashed)
+        }
+        (_, End::Unborn(error)) => (TaskErrorKind::PoolBroken(error.clone()), Ended::Final),
     };
-    (ran, kind)
+    (ran, kind, ended)
 }

@@ -10,16 +10,18 @@
 //! **Invariant:** no decision is made between the request to take tasks back and the last of its answers.
 //!
 //! The rules, by idea: who gets which task ([`dispatch`]), the life and death of a worker ([`lanes`]), tasks
-//! that are taken back ([`takeback`]), what happens by the clock ([`deadlines`]), the end ([`close`]).
+//! that are taken back ([`takeback`]) or tried again ([`retry`]), what happens by the clock ([`deadlines`]), how many
+//! workers there are ([`flock`]), the end ([`close`]).
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use crate::error::{Ran, Refusal, StartError, TaskErrorKind};
+use crate::worker_event::WorkerEndReason;
 
+use super::appointments::Appointments;
 use super::backlog::Backlog;
 use super::policy::{Settings, StartBudget};
 use super::roster::Lane;
@@ -28,8 +30,16 @@ mod close;
 mod deadlines;
 mod dispatch;
 mod event;
+mod flock;
 mod lanes;
+mod retry;
 mod takeback;
+
+/// A machine of one worker, for tests of the other rooms.
+#[cfg(test)]
+pub(super) fn test_machine<J: Clone, R>(now: Instant) -> Machine<J, R> {
+    Machine::new(world::settings(1, None), now)
+}
 
 #[cfg(test)]
 mod model;
@@ -41,16 +51,23 @@ mod test;
 mod world;
 
 pub(crate) use super::roster::LaneNo;
-pub(crate) use event::{Close, Effect, End, Event, Fate, Spec, TaskNo, Verdict, Why};
+pub(crate) use event::{Cancel, Close, Effect, End, Ended, Event, Fate, Spec, TaskNo, Verdict, Why};
 
 #[derive(Clone, Debug)]
 enum Place {
     Queued,
-    Sent { lane: LaneNo, seq: u64 },
+    Sent {
+        lane: LaneNo,
+        seq: u64,
+    },
+    /// It has failed and waits for its next attempt.
+    Delayed {
+        until: Instant,
+    },
 }
 
 #[derive(Clone, Debug)]
-struct Task<J> {
+struct Task<J, R> {
     serial: u32,
     /// `None` once it is settled although its worker still has it.
     job: Option<J>,
@@ -62,6 +79,12 @@ struct Task<J> {
     started: Option<Instant>,
     /// When its result was first seen on its way.
     replying: Option<Instant>,
+    /// When its first attempt must have begun, and how long that is from its acceptance.
+    expires: Option<(Instant, Duration)>,
+    /// How earlier attempts ended.
+    earlier: Vec<Verdict<R>>,
+    /// It was cancelled while it ran: it is not tried again.
+    unwanted: bool,
 }
 
 /// What the machine counts for those who ask.
@@ -74,11 +97,16 @@ pub(crate) struct Counts {
 #[derive(Clone, Debug)]
 pub(crate) struct Machine<J, R> {
     settings: Settings,
-    tasks: Slab<Task<J>>,
+    tasks: Slab<Task<J, R>>,
     serial: u32,
     bundles: u64,
     backlog: Backlog,
+    /// How many tasks wait for their next attempt.
+    delayed: usize,
+    appointments: Appointments,
     lanes: Vec<Lane>,
+    /// Workers that became ready so far.
+    lives: u64,
     starts: StartBudget,
     /// All workers are wanted, work or no work, and have not been up at once since.
     warm: bool,
@@ -90,7 +118,6 @@ pub(crate) struct Machine<J, R> {
     unanswered: usize,
     /// No later than the next moment at which something must happen without an event.
     wake: Option<Instant>,
-    effects: PhantomData<R>,
 }
 
 type Effects<J, R> = Vec<Effect<J, R>>;
@@ -104,6 +131,9 @@ impl<J: Clone, R> Machine<J, R> {
             serial: 0,
             bundles: 0,
             backlog: Backlog::default(),
+            delayed: 0,
+            appointments: Appointments::default(),
+            lives: 0,
             starts: StartBudget::default(),
             warm: false,
             broken: None,
@@ -112,7 +142,6 @@ impl<J: Clone, R> Machine<J, R> {
             counts: Counts::default(),
             unanswered: 0,
             wake: None,
-            effects: PhantomData,
         }
     }
 
@@ -125,11 +154,16 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Accepts a task. Follow it by [`Machine::step`] or [`Machine::dispatch`], which find it a worker.
-    pub(crate) fn submit(&mut self, job: J, spec: Spec) -> Result<TaskNo, Refusal> {
+    pub(crate) fn submit(&mut self, now: Instant, job: J, spec: Spec) -> Result<TaskNo, Refusal> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
         self.serial = self.serial.wrapping_add(1);
+        let terms = spec.terms.as_deref();
+        let by_wait = terms.and_then(|terms| terms.queue_timeout).map(|wait| (now + wait, wait));
+        let by_deadline =
+            terms.and_then(|terms| terms.deadline).map(|at| (at, at.saturating_duration_since(now)));
+        let expires = [by_wait, by_deadline].into_iter().flatten().min();
         let task = Task {
             serial: self.serial,
             job: Some(job),
@@ -138,11 +172,17 @@ impl<J: Clone, R> Machine<J, R> {
             resends: 0,
             started: None,
             replying: None,
+            expires,
+            earlier: Vec::new(),
+            unwanted: false,
         };
         let key = self.tasks.insert(task);
         let no =
             TaskNo { key: u32::try_from(key).expect("four thousand million tasks fit"), serial: self.serial };
         self.backlog.push(no);
+        if let Some((at, _)) = expires {
+            self.look_later(at, no);
+        }
         Ok(no)
     }
 
@@ -156,15 +196,17 @@ impl<J: Clone, R> Machine<J, R> {
         match event {
             Event::Up { lane } => self.up(now, lane, effects),
             Event::Down { lane, end, phases } => self.down(now, lane, end, &phases, effects),
-            Event::Replied { lane, seq, reply, ran_for } => {
-                self.replied(now, lane, seq, reply, ran_for, effects)
+            Event::Replied { lane, seq, reply, ended, ran_for } => {
+                self.replied(now, lane, seq, reply, ended, ran_for, effects)
             }
+            Event::Swollen { lane } => self.lanes[lane.0].wear(WorkerEndReason::MaxRss),
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
             Event::Violated { lane, message } => self.violated(now, lane, message, effects),
-            Event::Cancel { task, kill } => self.cancel(task, kill, effects),
+            Event::Cancel { task, how } => self.cancel(task, how, effects),
             Event::Revoked { task, why, taken } => self.revoked(now, task, why, taken, effects),
             Event::Seen { task, phase, started } => self.seen(now, task, phase, started, effects),
             Event::WarmUp => self.warm = self.refusal().is_none() && !self.is_complete(),
+            Event::Resize { max_workers } => self.resize(now, max_workers),
             Event::Close(close) => self.close(now, close, effects),
             Event::Tick => self.tick(now, effects),
         }
@@ -179,8 +221,13 @@ impl<J: Clone, R> Machine<J, R> {
             let lane = &mut self.lanes[lane.0];
             lane.bytes = lane.bytes.saturating_sub(task.spec.bytes);
         }
+        self.delayed -= usize::from(matches!(task.place, Place::Delayed { .. }));
         if let Some(job) = task.job {
-            self.tell(job, verdict, effects);
+            let verdict = match verdict {
+                Verdict::Failed(ran, kind) => Verdict::Failed(retry::ran(ran, &task.earlier), kind),
+                replied => replied,
+            };
+            self.tell(job, verdict, task.earlier, effects);
         }
     }
 
@@ -199,7 +246,7 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Tells a caller what became of a job, and counts it.
-    fn tell(&mut self, job: J, verdict: Verdict<R>, effects: &mut Effects<J, R>) {
+    fn tell(&mut self, job: J, verdict: Verdict<R>, earlier: Vec<Verdict<R>>, effects: &mut Effects<J, R>) {
         if let Verdict::Failed(_, kind) = &verdict {
             let cancelled = matches!(kind, TaskErrorKind::Cancelled { .. });
             let killed = matches!(
@@ -209,29 +256,29 @@ impl<J: Clone, R> Machine<J, R> {
             self.counts.cancelled += usize::from(cancelled);
             self.counts.killed += usize::from(killed);
         }
-        effects.push(Effect::Settle { job, verdict });
+        effects.push(Effect::Settle { job, verdict, earlier });
     }
 
     fn wake_by(&mut self, at: Option<Instant>) {
         self.wake = [self.wake, at].into_iter().flatten().min();
     }
 
-    fn get(&self, no: TaskNo) -> Option<&Task<J>> {
+    fn get(&self, no: TaskNo) -> Option<&Task<J, R>> {
         self.tasks.get(no.key as usize).filter(|task| task.serial == no.serial)
     }
 
-    fn get_mut(&mut self, no: TaskNo) -> Option<&mut Task<J>> {
+    fn get_mut(&mut self, no: TaskNo) -> Option<&mut Task<J, R>> {
         self.tasks.get_mut(no.key as usize).filter(|task| task.serial == no.serial)
     }
 
     /// A task that is known to be in the table.
-    fn task(&self, no: TaskNo) -> &Task<J> {
+    fn task(&self, no: TaskNo) -> &Task<J, R> {
         &self.tasks[no.key as usize]
     }
 
     /// Every lane that can have a worker has one.
     fn is_complete(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.is_up() || lane.is_lost())
+        self.lanes.iter().all(|lane| lane.is_up() || !lane.is_usable())
     }
 
     /// When to send [`Event::Tick`], if nothing else happens before.
@@ -243,13 +290,18 @@ impl<J: Clone, R> Machine<J, R> {
     pub(crate) fn worker_of(&self, no: TaskNo) -> Option<(LaneNo, u64)> {
         match self.get(no)?.place {
             Place::Sent { lane, seq } => Some((lane, seq)),
-            Place::Queued => None,
+            Place::Queued | Place::Delayed { .. } => None,
         }
     }
 
     /// The sequence numbers of what a worker has, oldest first.
     pub(crate) fn outstanding(&self, lane: LaneNo) -> impl Iterator<Item = u64> + '_ {
         self.lanes[lane.0].sent.iter().map(|&(seq, _)| seq)
+    }
+
+    /// The most workers there may be.
+    pub(crate) fn max_workers(&self) -> usize {
+        self.settings.max_workers
     }
 
     /// Accepted and not settled.

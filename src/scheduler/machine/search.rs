@@ -26,8 +26,16 @@ fn visit(start: World) -> usize {
     seen.len()
 }
 
-const NONE: Budget =
-    Budget { submits: 0, crashes: 0, failed_launches: 0, cancels: 0, closes: 0, ticks: 0, lies: 0 };
+const NONE: Budget = Budget {
+    submits: 0,
+    crashes: 0,
+    failed_launches: 0,
+    cancels: 0,
+    closes: 0,
+    ticks: 0,
+    lies: 0,
+    retries: 0,
+};
 
 #[test]
 fn every_small_history_keeps_every_promise() {
@@ -45,6 +53,18 @@ fn every_small_history_keeps_every_promise() {
         ),
         ("2 tasks, a deadline, a crash", 1, Some(0), Budget { submits: 2, crashes: 1, ticks: 5, ..NONE }),
         ("2 tasks, a deadline, an end", 1, Some(0), Budget { submits: 2, closes: 1, ticks: 4, ..NONE }),
+        (
+            "1 task, a retry, 2 crashes, an end",
+            1,
+            None,
+            Budget { submits: 1, crashes: 2, closes: 1, retries: 1, ticks: 3, ..NONE },
+        ),
+        (
+            "2 tasks, a retry, a crash, a cancellation",
+            2,
+            None,
+            Budget { submits: 2, crashes: 1, cancels: 1, retries: 1, ticks: 1, ..NONE },
+        ),
         ("2 tasks, a lie, a crash", 2, None, Budget { submits: 2, lies: 1, crashes: 1, ..NONE }),
         (
             "3 tasks, one worker, all kinds",

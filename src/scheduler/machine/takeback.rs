@@ -4,25 +4,32 @@
 //! tasks it asked about, it sends none: one that came back would else be on its way to another worker when the
 //! second reason to take it back is answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, Phase, Ran, TaskErrorKind};
 
-use super::super::roster::{LaneNo, Life, Reason};
+use super::super::policy::Escalation;
+use super::super::roster::{Asked, LaneNo, Life, Reason};
 use super::dispatch::waits;
 use super::lanes::blame;
-use super::{Effect, Effects, End, Fate, Machine, Place, TaskNo, Verdict, Why};
+use super::{Cancel, Effect, Effects, End, Fate, Machine, Place, Task, TaskNo, Verdict, Why};
+
+impl<J, R> Task<J, R> {
+    fn steps(&self) -> Escalation {
+        self.spec.terms.as_ref().map_or(Escalation::default(), |terms| terms.stop)
+    }
+}
 
 impl<J: Clone, R> Machine<J, R> {
-    pub(super) fn cancel(&mut self, no: TaskNo, kill: bool, effects: &mut Effects<J, R>) {
+    pub(super) fn cancel(&mut self, no: TaskNo, how: Cancel, effects: &mut Effects<J, R>) {
         let Some(task) = self.get(no) else { return };
         match task.place {
             Place::Queued => {
                 self.settle_cancelled(no, effects);
-                let tasks = &self.tasks;
-                self.backlog.forget(|no| waits(tasks, no));
+                self.forget();
             }
-            Place::Sent { lane, seq } => self.revoke(lane, seq, no, Why::Cancel { kill }, effects),
+            Place::Delayed { .. } => self.settle_cancelled(no, effects),
+            Place::Sent { lane, seq } => self.revoke(lane, seq, no, Why::Cancel { how }, effects),
         }
     }
 
@@ -59,8 +66,8 @@ impl<J: Clone, R> Machine<J, R> {
         let Some(task) = self.get(no) else { return };
         let Place::Sent { lane, seq } = task.place else {
             // It was taken back a moment ago, for another reason.
-            if let Why::Cancel { kill } = why {
-                self.cancel(no, kill, effects);
+            if let Why::Cancel { how } = why {
+                self.cancel(no, how, effects);
             }
             return;
         };
@@ -69,14 +76,12 @@ impl<J: Clone, R> Machine<J, R> {
         }
         match (why, taken) {
             (Why::Cancel { .. }, true) => self.settle_cancelled(no, effects),
-            (Why::Cancel { kill: true }, false) => {
-                if let Some(job) = self.tasks[no.key as usize].job.take() {
-                    let kind = TaskErrorKind::Cancelled { was_running: true };
-                    self.tell(job, Verdict::Failed(Ran::Maybe, kind), effects);
-                }
-                self.condemn(now, lane, Reason::Cancelled, effects);
+            (Why::Cancel { how }, false) => self.cancel_running(now, no, lane, seq, how, effects),
+            (Why::Expired, true) => {
+                let limit = self.task(no).expires.map_or(Duration::ZERO, |(_, limit)| limit);
+                self.settle_expired(no, limit, effects);
             }
-            (Why::Cancel { kill: false } | Why::Stalled, false) => {}
+            (Why::Stalled | Why::Expired, false) => {}
             (Why::Stalled | Why::Leaked, true) => self.put_back(no),
             (Why::Unresponsive, taken) => {
                 if taken {
@@ -86,6 +91,84 @@ impl<J: Clone, R> Machine<J, R> {
             }
             (Why::Leaked, false) => self.settle_leaked(lane, no, effects),
         }
+    }
+
+    /// A number in the backlog is of a task that is gone.
+    pub(super) fn forget(&mut self) {
+        let tasks = &self.tasks;
+        self.backlog.forget(|no| waits(tasks, no));
+    }
+
+    fn cancel_running(
+        &mut self,
+        now: Instant,
+        no: TaskNo,
+        lane: LaneNo,
+        seq: u64,
+        how: Cancel,
+        effects: &mut Effects<J, R>,
+    ) {
+        self.tasks[no.key as usize].unwanted |= how != Cancel::Pending;
+        match how {
+            Cancel::Mild if self.task(no).spec.cooperates => effects.push(Effect::Ask { lane, seq }),
+            Cancel::Pending | Cancel::Mild => {}
+            Cancel::Stop => self.stop(now, no, lane, seq, Reason::Cancelled { task: no }, effects),
+            Cancel::Kill => self.end_worker_of(now, no, lane, Reason::Cancelled { task: no }, None, effects),
+        }
+    }
+
+    /// Stops a task that runs: by the first of the steps that its terms name.
+    pub(super) fn stop(
+        &mut self,
+        now: Instant,
+        no: TaskNo,
+        lane_no: LaneNo,
+        seq: u64,
+        reason: Reason,
+        effects: &mut Effects<J, R>,
+    ) {
+        let steps = self.task(no).steps();
+        let lane = &mut self.lanes[lane_no.0];
+        match steps.ask {
+            // It is being asked, and its time runs.
+            Some(_) if lane.asked.is_some() => {}
+            Some(grace) if lane.is_up() => {
+                lane.asked = Some(Asked { task: no, until: now + grace, reason });
+                lane.look = None;
+                effects.push(Effect::Ask { lane: lane_no, seq });
+                self.wake_by(Some(now + grace));
+            }
+            _ => self.end_worker_of(now, no, lane_no, reason, steps.terminate, effects),
+        }
+    }
+
+    /// A task that was asked to stop goes on.
+    pub(super) fn stop_harder(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
+        let Some(Asked { task, reason, .. }) = self.lanes[lane.0].asked.take() else { return };
+        let grace = self.get(task).and_then(|task| task.steps().terminate);
+        self.end_worker_of(now, task, lane, reason, grace, effects);
+    }
+
+    /// Who cancels a task is told at once; who waits for one that ran out of time, when its worker is dead, so that
+    /// a result on its way still counts.
+    fn end_worker_of(
+        &mut self,
+        now: Instant,
+        no: TaskNo,
+        lane: LaneNo,
+        reason: Reason,
+        grace: Option<Duration>,
+        effects: &mut Effects<J, R>,
+    ) {
+        if matches!(reason, Reason::Cancelled { .. })
+            && let Some(task) = self.get_mut(no)
+            && let Some(job) = task.job.take()
+        {
+            let earlier = std::mem::take(&mut task.earlier);
+            let verdict = Verdict::Failed(Ran::Maybe, TaskErrorKind::Cancelled { was_running: true });
+            self.tell(job, verdict, earlier, effects);
+        }
+        self.condemn_by(now, lane, reason, grace, effects);
     }
 
     /// Removes a task that was taken back from what its worker has.
@@ -121,7 +204,7 @@ impl<J: Clone, R> Machine<J, R> {
             Life::Condemned { reason, .. } => Some(reason),
             _ => None,
         };
-        let (ran, kind) = blame(no, Phase::Running, reason, &unknown);
+        let (ran, kind, _) = blame(no, Phase::Running, reason, &unknown);
         self.settle(no, Verdict::Failed(ran, kind), effects);
     }
 }

@@ -6,18 +6,22 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, Phase, Ran, Refusal, StartError, TaskErrorKind};
-use crate::scheduler::policy::Settings;
+use crate::scheduler::policy::{Retry, Settings, Terms};
 
-use super::{Close, Effect, End, Event, Fate, LaneNo, Machine, Spec, TaskNo, Verdict, Why};
+use super::{Cancel, Close, Effect, End, Ended, Event, Fate, LaneNo, Machine, Spec, TaskNo, Verdict, Why};
 
 mod close;
 mod crash;
 mod deadlines;
 mod dispatch;
+mod flock;
+mod retry;
 mod start;
+mod stop;
 mod takeback;
 
 type Task = u32;
@@ -26,6 +30,9 @@ type Task = u32;
 fn workers(max_workers: usize) -> Settings {
     Settings {
         max_workers,
+        min_workers: 0,
+        idle_timeout: None,
+        max_worker_age: None,
         max_tasks_per_child: None,
         start_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(5),
@@ -66,6 +73,8 @@ struct Play {
     /// The reasons that wait for an answer.
     asked: HashMap<Task, VecDeque<Why>>,
     effects: Vec<String>,
+    /// Ends of workers are among the effects.
+    watches: bool,
 }
 
 /// The words of a line, taken one by one.
@@ -113,6 +122,7 @@ impl Play {
             seqs: HashMap::new(),
             asked: HashMap::new(),
             effects: Vec::new(),
+            watches: false,
         }
     }
 
@@ -132,15 +142,20 @@ impl Play {
             "terminated" => return assert!(self.machine.is_terminated(), "terminated"),
             "warm" => return assert_eq!(self.machine.all_up(), words.word() == "yes", "all up"),
             "up" => Event::Up { lane: words.lane() },
-            "done" => {
+            outcome @ ("done" | "fails" | "panics") => {
                 let (lane, task) = (words.lane(), words.task());
                 let seq = self.seqs[&(lane.0, task)];
                 let ran_for = if words.word() == "in" { words.time() } else { Duration::from_millis(1) };
-                Event::Replied { lane, seq, reply: (), ran_for }
+                let ended = match outcome {
+                    "fails" => Ended::Failed,
+                    "panics" => Ended::Panicked,
+                    _ => Ended::Final,
+                };
+                Event::Replied { lane, seq, reply: (), ended, ran_for }
             }
             "replies" => {
                 let (lane, seq) = (words.lane(), words.number() as u64);
-                Event::Replied { lane, seq, reply: (), ran_for: Duration::ZERO }
+                Event::Replied { lane, seq, reply: (), ended: Ended::Final, ran_for: Duration::ZERO }
             }
             "skip" => {
                 let (lane, task) = (words.lane(), words.task());
@@ -159,8 +174,13 @@ impl Play {
                 let end = End::Unborn(StartError::Initializer { message });
                 Event::Down { lane, end, phases: Vec::new() }
             }
-            "cancel" => Event::Cancel { task: self.numbers[&words.task()], kill: false },
-            "kill" => Event::Cancel { task: self.numbers[&words.task()], kill: true },
+            "cancel" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Mild },
+            "stop" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Stop },
+            "kill" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Kill },
+            "swollen" => Event::Swollen { lane: words.lane() },
+            "resize" => Event::Resize { max_workers: words.number() },
+            "tick" => Event::Tick,
+            "watch" => return self.watches = true,
             answer @ ("taken" | "kept") => {
                 let task = words.task();
                 let why = self.asked.get_mut(&task).and_then(VecDeque::pop_front);
@@ -198,19 +218,27 @@ impl Play {
         let mut words = Words(words.0);
         let mut tasks: Vec<Task> = Vec::new();
         let mut spec = Spec::default();
+        let mut terms = Terms::default();
         loop {
             match words.word() {
                 "" => break,
                 "timeout" => spec.timeout = Some(words.time()),
                 "bytes" => spec.bytes = words.number(),
+                "cooperates" => spec.cooperates = true,
+                "within" => terms.queue_timeout = Some(words.time()),
+                "deadline" => terms.deadline = Some(self.start + words.time()),
+                "ask" => terms.stop.ask = Some(words.time()),
+                "terminate" => terms.stop.terminate = Some(words.time()),
+                "retries" => terms.retry = Some(retry(words.number())),
                 task => tasks.push(task.parse().expect("a task")),
             }
         }
+        spec.terms = Some(Arc::new(terms));
         if tasks.len() > 1 {
             spec.bundle = self.machine.bundle();
         }
         for task in tasks {
-            match self.machine.submit(task, spec.clone()) {
+            match self.machine.submit(self.now, task, spec.clone()) {
                 Ok(number) => _ = self.numbers.insert(task, number),
                 Err(Refusal::PoolClosed) => self.effects.push(format!("refuse {task} closed")),
                 Err(refusal) => self.effects.push(format!("refuse {task} {refusal}")),
@@ -243,11 +271,24 @@ impl Play {
             let named = |no: TaskNo| *self.numbers.iter().find(|(_, known)| **known == no).expect("known").0;
             let text = match effect {
                 Effect::Launch { lane } => format!("launch {}", lane.0),
-                Effect::Send { lane, seq, job } => {
+                Effect::Send { lane, seq, job, attempt } => {
                     self.seqs.insert((lane.0, job), seq);
-                    format!("send {} {job}", lane.0)
+                    match attempt {
+                        1 => format!("send {} {job}", lane.0),
+                        _ => format!("send {} {job} attempt {attempt}", lane.0),
+                    }
                 }
-                Effect::Settle { job, verdict } => format!("settle {job} {}", told(&verdict)),
+                Effect::Settle { job, verdict, earlier } if earlier.is_empty() => {
+                    format!("settle {job} {}", told(&verdict))
+                }
+                Effect::Settle { job, verdict, earlier } => {
+                    let earlier: Vec<_> = earlier.iter().map(told).collect();
+                    format!("settle {job} {} after {}", told(&verdict), earlier.join(", "))
+                }
+                Effect::Ask { lane, .. } => format!("ask {}", lane.0),
+                Effect::Terminate { lane } => format!("terminate {}", lane.0),
+                Effect::Ended { lane, reason, .. } if self.watches => format!("ended {} {reason:?}", lane.0),
+                Effect::Started { .. } | Effect::Ended { .. } | Effect::StartFailed { .. } => continue,
                 Effect::Revoke { lane, seq, task, why } => {
                     let task = named(task);
                     assert_eq!(seq, self.seqs[&(lane.0, task)]);
@@ -266,6 +307,19 @@ impl Play {
             };
             self.effects.push(text);
         }
+    }
+}
+
+/// Pauses of 1 s, 2 s and 4 s, of which up to a half is left out.
+fn retry(retries: usize) -> Retry {
+    Retry {
+        retries: retries as u32,
+        backoff: Duration::from_secs(1),
+        max_backoff: Duration::from_secs(4),
+        on_crash: true,
+        on_timeout: true,
+        on_panic: true,
+        on_error: true,
     }
 }
 
@@ -288,6 +342,7 @@ fn told(verdict: &Verdict<()>) -> String {
         TaskErrorKind::TimedOut { ran_for, .. } => format!("timed-out after {ran_for:?}"),
         TaskErrorKind::Cancelled { was_running: false } => "cancelled".to_owned(),
         TaskErrorKind::Cancelled { was_running: true } => "killed".to_owned(),
+        TaskErrorKind::QueueTimedOut { limit } => format!("late after {limit:?}"),
         TaskErrorKind::Protocol { .. } => "protocol".to_owned(),
         TaskErrorKind::PoolBroken(cause) => match cause {
             StartError::Initializer { message } => format!("broken {message}"),

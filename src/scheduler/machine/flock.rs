@@ -1,0 +1,144 @@
+//! How many workers there are: launched for work or to keep a minimum, retired when idle, old or too many.
+
+use std::time::Instant;
+
+use crate::worker_event::WorkerEndReason;
+
+use super::super::policy;
+use super::super::roster::{Lane, LaneNo, Life};
+use super::{Effect, Effects, Machine};
+
+impl<J: Clone, R> Machine<J, R> {
+    /// Launches a worker for each task that waits and that no worker being started will take, and for those that
+    /// are missing from the minimum.
+    pub(super) fn launch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+        if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
+            return;
+        }
+        let count = |of: fn(&Lane) -> bool| self.lanes.iter().filter(|lane| of(lane)).count();
+        let starting = count(Lane::is_starting);
+        let for_tasks = match self.warm {
+            true => self.lanes.len(),
+            false => self.backlog.len().saturating_sub(starting),
+        };
+        let wanted = for_tasks.max(self.missing(starting + count(Lane::is_fresh)));
+        // After a failure one worker tries for all, until one succeeds.
+        let wanted = match self.starts.has_failed() {
+            true => wanted.min(1usize.saturating_sub(count(Lane::is_undecided))),
+            false => wanted,
+        };
+        let empty = (0..).map(LaneNo).zip(&self.lanes).filter(|(_, lane)| lane.may_launch());
+        let empty: Vec<_> = empty.map(|(lane, _)| lane).take(wanted).collect();
+        if empty.is_empty() {
+            return;
+        }
+        if let Some(at) = self.starts.wait_until(now, for_tasks > 0) {
+            self.wake_by(Some(at));
+            return;
+        }
+        let until = now + self.settings.start_timeout;
+        for lane in empty {
+            self.lanes[lane.0] = Lane { life: Life::Starting { until }, ..Lane::new(now) };
+            effects.push(Effect::Launch { lane });
+        }
+        self.wake_by(Some(until));
+    }
+
+    /// How many workers are missing from the minimum, if there are so many.
+    fn missing(&self, present: usize) -> usize {
+        match self.closing {
+            None => self.minimum().saturating_sub(present),
+            Some(_) => 0,
+        }
+    }
+
+    fn minimum(&self) -> usize {
+        self.settings.min_workers.min(self.settings.max_workers)
+    }
+
+    /// Ends the workers that are worn, as they become idle.
+    pub(super) fn retire_worn(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+        for index in 0..self.lanes.len() {
+            if self.lanes[index].is_idle()
+                && let Some(why) = self.lanes[index].worn.clone()
+            {
+                self.retire(now, LaneNo(index), why, effects);
+            }
+        }
+    }
+
+    pub(super) fn retire(
+        &mut self,
+        now: Instant,
+        lane: LaneNo,
+        why: WorkerEndReason,
+        effects: &mut Effects<J, R>,
+    ) {
+        let until = now + self.settings.stop_timeout;
+        self.lanes[lane.0].life = Life::Retiring { until, why };
+        effects.push(Effect::Retire { lane });
+        self.wake_by(Some(until));
+    }
+
+    /// A worker takes tasks from now on.
+    pub(super) fn settle_in(&mut self, now: Instant, lane_no: LaneNo) {
+        self.lives += 1;
+        let lives = self.lives;
+        let expires = self.settings.max_worker_age.map(|age| policy::expiry(now, age, lives));
+        let lane = &mut self.lanes[lane_no.0];
+        lane.expires = expires;
+        if lane.surplus {
+            lane.wear(WorkerEndReason::Resized);
+        }
+        self.front_changed(now, lane_no);
+    }
+
+    /// An idle worker has become too old, or has been idle for too long.
+    pub(super) fn look_after_idle(&mut self, now: Instant, lane_no: LaneNo) {
+        let has_come = |moment: Option<Instant>| moment.is_some_and(|at| at <= now);
+        let up = self.lanes.iter().filter(|lane| lane.is_fresh()).count();
+        let minimum = self.minimum();
+        let lane = &mut self.lanes[lane_no.0];
+        if has_come(lane.expires) {
+            lane.wear(WorkerEndReason::MaxAge);
+            // Asked to end in this very step.
+            lane.expires = None;
+        }
+        if has_come(lane.idle_until) {
+            lane.idle_until = None;
+            if up > minimum {
+                lane.wear(WorkerEndReason::Idle);
+            }
+        }
+    }
+
+    /// There may be so many workers from now on. Those that are too many finish what they have.
+    pub(super) fn resize(&mut self, now: Instant, max_workers: usize) {
+        self.settings.max_workers = max_workers;
+        let mut usable = self.lanes.iter().filter(|lane| lane.is_usable()).count();
+        for lane in self.lanes.iter_mut().filter(|lane| lane.surplus && !lane.is_lost()) {
+            if usable < max_workers {
+                lane.surplus = false;
+                lane.worn.take_if(|why| *why == WorkerEndReason::Resized);
+                usable += 1;
+            }
+        }
+        while usable < max_workers {
+            self.lanes.push(Lane::new(now));
+            usable += 1;
+        }
+        // Places without a worker go first, then those without tasks; of equals the last.
+        let mut order: Vec<_> =
+            (0..self.lanes.len()).filter(|&index| self.lanes[index].is_usable()).collect();
+        order.sort_by_key(|&index| {
+            (!self.lanes[index].may_launch(), !self.lanes[index].is_idle(), usize::MAX - index)
+        });
+        for &index in &order[..usable - max_workers] {
+            let lane = &mut self.lanes[index];
+            lane.surplus = true;
+            if lane.is_up() {
+                lane.wear(WorkerEndReason::Resized);
+            }
+        }
+    }
+}
