@@ -66,14 +66,14 @@ pub fn context() -> Context {
 /// task's, and when the outer task is asked to stop, it is cancelled as by
 /// [`TaskFuture::cancel`](crate::TaskFuture::cancel): if it waits, it never starts; if it runs, its own
 /// [`OnCancel`](crate::OnCancel) decides, which is [`Cooperate`](crate::OnCancel::Cooperate) here unless
-/// something else was said. What is submitted after that is cancelled at once. In the scope of
+/// something else was said. What is submitted after that never starts. In the scope of
 /// [`Context::none`] nothing is inherited.
 ///
 /// # The end of the task
 ///
 /// When the body of the task has ended, however that came, its context is cancelled for good: threads and futures
 /// that the task has left behind find out that nobody waits for them any more, and what they submit in its
-/// scope is cancelled at once. What the task itself has submitted and detached goes on.
+/// scope never starts. What the task itself has submitted and detached goes on.
 ///
 /// # Examples
 ///

@@ -57,7 +57,8 @@
 //! # Where to start
 //!
 //! [`ProcessPoolExecutor`] with its [`builder`](ProcessPoolExecutor::builder); [`macro@task`] for what can be a task;
-//! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]. Those who know `concurrent.futures` find
+//! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself.
+//! Those who know `concurrent.futures` find
 //! everything under its name: see [`from_python`].
 //!
 //! # How it works

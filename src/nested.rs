@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
+use crate::error::{TaskError, TaskErrorKind};
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::{Cancel, TaskNo};
 use crate::scheduler::slot::Slot;
@@ -21,6 +22,16 @@ impl Wake for Nested {
             engine.cancel(self.task, self.how);
         }
     }
+}
+
+/// Whether what would be submitted now was cancelled before: it never starts, however idle the workers are.
+pub(crate) fn is_unwanted(outer: Option<&Arc<Running>>) -> bool {
+    outer.is_some_and(|outer| outer.is_cancelled())
+}
+
+/// How a task ends that was cancelled before it was submitted.
+pub(crate) fn unwanted(task: &'static str) -> TaskError {
+    TaskError::not_run(task, TaskErrorKind::Cancelled { was_running: false })
 }
 
 /// Ties a task that was just accepted to the one that has submitted it, until it is settled.

@@ -6,7 +6,7 @@ use async_lock::SemaphoreGuardArc;
 
 use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
-use crate::nested::inherit;
+use crate::nested::{inherit, is_unwanted, unwanted};
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Job};
 use crate::scheduler::machine::Cancel;
@@ -108,6 +108,9 @@ impl Submitter {
         permit: Option<SemaphoreGuardArc>,
         Prepared { mut job, cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
+        if is_unwanted(outer.as_ref()) {
+            return Ok(TaskFuture::refused(unwanted(job.slot.task)));
+        }
         job.permit = permit.map(Arc::new);
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
@@ -118,6 +121,10 @@ impl Submitter {
 
     /// Submits what belongs together. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
+        // They come from one thread, which works for one task.
+        if is_unwanted(prepared.first().and_then(|one| one.outer.as_ref())) {
+            return prepared.iter().map(|one| TaskFuture::refused(unwanted(one.job.slot.task))).collect();
+        }
         let (parts, jobs): (Vec<_>, Vec<_>) = prepared
             .into_iter()
             .map(|Prepared { job, cancel, outer }| ((Arc::clone(&job.slot), cancel, outer), job))

@@ -111,6 +111,8 @@ support::isolated! {
             .initializer(remember_the_place, ())
             .build()
             .expect("a pool");
+        // In both workers the initializer looks at its place.
+        pool.warm_up().wait().expect("two workers");
         let all: Vec<_> = (0..20).map(|_| pool.submit(introduce, ())).collect();
         for one in all {
             let ((name, attempt, index, depth), comm) = one.result().expect("a value");

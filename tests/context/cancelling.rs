@@ -104,6 +104,23 @@ fn wait_for(path: &str) -> bool {
     context().is_cancelled()
 }
 
+/// Waits although no thread can be had any more, to listen for it. Says how many do.
+#[task]
+async fn wait_without_another_thread() -> (String, usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own size");
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.strip_suffix("kB"));
+    let bytes = 1024 * size.and_then(|size| size.trim().parse::<u64>().ok()).expect("a number");
+    let before = getrlimit(Resource::As);
+    // Enough to go on with, and not for another stack.
+    setrlimit(Resource::As, Rlimit { current: Some(bytes + (1 << 20)), ..before }).expect("a lower limit");
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "there was room for another thread");
+    let cancelled = context().cancelled().await.to_string();
+    let listening = crate::listeners();
+    setrlimit(Resource::As, before).expect("the limit that there was");
+    (cancelled, listening)
+}
+
 /// Cancels what runs and wants its own result soon.
 fn stops<T: serde::de::DeserializeOwned>(mut future: procpool::TaskFuture<T>) -> T {
     runs(&future);
@@ -130,6 +147,14 @@ support::isolated! {
         for _ in 0..50 {
             assert_eq!(stops(pool.submit(wait_on_nothing, ())), "the task was asked to stop");
         }
+    }
+
+    fn a_task_is_woken_even_if_no_thread_can_listen_for_it() {
+        let pool = cooperating(&one_worker());
+        let ends = stops(pool.submit(wait_without_another_thread, ()));
+        assert_eq!(ends, ("the task was asked to stop".to_owned(), 0));
+        // And as soon as there is room, with a thread again.
+        assert_eq!(stops(pool.submit(wait_on_nothing, ())), "the task was asked to stop");
     }
 
     fn dropping_the_future_asks_as_well() {

@@ -6,7 +6,7 @@ use procpool::{Context, OnCancel, ProcessPoolExecutor, TaskFuture, TaskOptions, 
 
 use crate::cancelling::spin;
 use crate::support::{self, Event, Ledger, eventually, procfs};
-use crate::{DETECT, cooperating, one_worker, runs};
+use crate::{DETECT, cooperating, one_worker};
 
 /// Submits itself until it is at the bottom, where it spins. Tells of everyone, deepest first, whether it was
 /// asked to stop.
@@ -65,6 +65,9 @@ fn two_below(ledger: &str, path: &str, policy: &str) -> Vec<String> {
 #[task]
 fn submit_too_late(ledger: &str) -> [String; 3] {
     let pool = one_worker();
+    // An idle worker would start it at once.
+    pool.submit(identity, 1).result().expect("a value");
+    Ledger::record(ledger, 0, Event::Started);
     spin();
     let late = pool.submit(stubborn, (ledger, 1, "/"));
     let all: Vec<_> = pool.map(stubborn, [(ledger, 2, "/")]).into_iter().map(verdict).collect();
@@ -172,11 +175,11 @@ support::isolated! {
         }
     }
 
-    fn what_is_submitted_too_late_is_cancelled_at_once_unless_it_is_to_clean_up() {
+    fn what_is_submitted_too_late_never_starts_unless_it_is_to_clean_up() {
         let ledger = Ledger::create();
         let pool = cooperating(&one_worker());
         let outer = pool.submit(submit_too_late, ledger.path().as_str());
-        runs(&outer);
+        eventually("it has an idle worker", Duration::from_secs(10), || ledger.starts(0) == 1);
         let never = "cancelled: true, ran: No";
         let ends = cancel_soon(outer);
         assert_eq!(ends, [never, never, "asked: false"]);
