@@ -3,76 +3,24 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_lock::Semaphore;
 
-use crate::error::{CodecSide, Panic, Phase, Ran, Refusal, StartError, TaskError, TaskErrorKind, What};
+use crate::error::{Phase, Refusal};
 use crate::launch::Worker;
 use crate::sys::clock;
-use crate::task::TaskNumber;
 use crate::transport::Piece;
-use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
+use super::job::{Initializer, Job, Reply};
 use super::lane::Link;
-use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo, Verdict};
-use super::policy::{Settings, Terms};
+use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
+use super::policy::Settings;
 use super::poller::Poller;
-use super::slot::{Outcome, Slot, Told};
-
-/// A task as the machine passes it on.
-#[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) task: TaskNumber,
-    /// The encoded arguments.
-    pub(crate) body: Arc<Vec<u8>>,
-    /// The longest its body may run.
-    pub(crate) timeout: Option<Duration>,
-    /// When it must be done, waiting included.
-    pub(crate) deadline: Option<Instant>,
-    /// Cancelled while it runs, it is asked to stop.
-    pub(crate) cooperates: bool,
-    /// What few tasks ask for.
-    pub(crate) terms: Option<Arc<Terms>>,
-    /// The place it takes among those that `max_pending` allows.
-    pub(crate) permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
-}
-
-impl Job {
-    /// What the worker is told beside the arguments.
-    fn header(&self, seq: u64, attempt: u16) -> Header {
-        // Zero is no timeout on the wire, and the shortest one here.
-        let nanos = |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
-        Header {
-            task: self.task.0,
-            seq,
-            attempt,
-            nanos: self.timeout.map_or(0, nanos),
-            deadline: self.deadline.map_or(0, clock::nanos_at),
-            ..Header::new(Kind::Run)
-        }
-    }
-}
-
-/// What a worker said of a task.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) kind: Kind,
-    pub(crate) nanos: u64,
-    pub(crate) body: Vec<u8>,
-}
-
-/// What a worker runs before it is ready.
-#[derive(Debug)]
-pub(crate) struct Initializer {
-    pub(crate) task: TaskNumber,
-    pub(crate) body: Arc<Vec<u8>>,
-    /// Reads the encoded result: an `Err` is the reason why the worker cannot work.
-    pub(crate) judge: fn(&[u8]) -> Result<(), String>,
-}
+use super::slot::Told;
+use super::verdict;
 
 /// What the supervisor is to do.
 #[derive(Debug)]
@@ -275,7 +223,7 @@ impl Engine {
                 }
             }
             Effect::Settle { job, verdict, earlier } => {
-                later.told.push(job.slot.settle(self.outcome(&job, verdict, earlier)));
+                later.told.push(job.slot.settle(verdict::outcome(&job, verdict, earlier, self.worker.limit)));
                 later.jobs.push(job);
             }
             Effect::Revoke { lane, seq, task, why } => {
@@ -439,57 +387,6 @@ fn flush_later(link: &Arc<Link>, later: &mut Later) {
     if !later.flush.iter().any(|known| Arc::ptr_eq(known, link)) {
         later.flush.push(Arc::clone(link));
     }
-}
-
-impl Engine {
-    /// What the caller gets for the last verdict, with those of the attempts before.
-    fn outcome(&self, job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Reply>>) -> Outcome {
-        let limit = self.worker.limit;
-        match outcome(job, last, limit) {
-            Outcome::Failed(error) if !earlier.is_empty() => {
-                let earlier = earlier.into_iter().map(|verdict| match outcome(job, verdict, limit) {
-                    Outcome::Failed(error) => error,
-                    Outcome::Value { .. } => TaskError::new(job.slot.task, Ran::Yes, TaskErrorKind::Failed),
-                });
-                Outcome::Failed(error.after(earlier.collect()))
-            }
-            outcome => outcome,
-        }
-    }
-}
-
-/// What the caller gets for a verdict.
-fn outcome(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
-    let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
-    let Reply { kind, nanos, body } = match verdict {
-        Verdict::Replied(reply) => reply,
-        Verdict::Failed(ran, kind) => return failed(ran, kind),
-    };
-    let codec = |what, side, ran| match codec::decode::<String>(&body) {
-        Ok(message) => failed(ran, TaskErrorKind::Codec { what, side, message }),
-        Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
-    };
-    match kind {
-        Kind::Done | Kind::Failed => Outcome::Value { bytes: body, ran_for: Duration::from_nanos(nanos) },
-        Kind::Panicked => match codec::decode::<Panic>(&body) {
-            Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),
-            Err(message) => failed(Ran::Maybe, TaskErrorKind::Protocol { message }),
-        },
-        Kind::ArgsRefused => codec(What::Args, CodecSide::Decode, Ran::No),
-        Kind::ResultRefused => codec(What::Result, CodecSide::Encode, Ran::Yes),
-        _ => failed(Ran::Yes, TaskErrorKind::TooLarge { what: What::Result, size: nanos, limit }),
-    }
-}
-
-/// Why an initializer's reply means that the worker cannot work.
-pub(crate) fn refused_start(reply: &Reply) -> StartError {
-    let message = match reply.kind {
-        Kind::Panicked => codec::decode::<Panic>(&reply.body).map(|panic| format!("it panicked: {panic}")),
-        Kind::ArgsRefused => codec::decode(&reply.body).map(|text: String| format!("its arguments: {text}")),
-        Kind::ResultRefused => codec::decode(&reply.body).map(|text: String| format!("its result: {text}")),
-        _ => Ok("its result is too large".to_owned()),
-    };
-    StartError::Initializer { message: message.unwrap_or_else(|garbled| garbled) }
 }
 
 impl fmt::Debug for Engine {

@@ -12,7 +12,9 @@ mod roster;
 
 // Acting.
 pub(crate) mod engine;
+pub(crate) mod job;
 mod lane;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
+mod verdict;

@@ -157,6 +157,11 @@ impl Lane {
         matches!(self.life, Life::Up)
     }
 
+    /// Its worker broke the protocol: nothing that it says is believed any more.
+    pub(crate) fn has_lied(&self) -> bool {
+        matches!(self.life, Life::Condemned { reason: Reason::Protocol(_), .. } | Life::Leaked | Life::Gone)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.is_up() && self.sent.is_empty()
     }

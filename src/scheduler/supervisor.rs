@@ -18,10 +18,12 @@ use crate::transport::{Inbound, Piece, Received};
 use crate::wire::frame::{Frame, Header, Kind};
 use crate::worker;
 
-use super::engine::{Command, Engine, Reply, refused_start};
+use super::engine::{Command, Engine};
+use super::job::Reply;
 use super::lane::Link;
 use super::machine::{End, Ended, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
+use super::verdict::refused_start;
 
 /// A worker that has closed its channel gets this long to end before it is killed.
 const DEAF: Duration = Duration::from_millis(50);

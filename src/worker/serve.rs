@@ -121,7 +121,8 @@ impl Worker {
             fn ended(&self) {}
         }
         match self.call(frame, &Untold) {
-            Kind::Done => self.ready(&self.output),
+            // Whether the initializer's own `Err` is one, is for the parent to say.
+            Kind::Done | Kind::Failed => self.ready(&self.output),
             kind => self.send(Header::new(kind), &self.output),
         }
     }

@@ -70,14 +70,12 @@ impl<J: Clone, R> Machine<J, R> {
             Life::Retiring { until, .. } if *until <= now => {
                 self.condemn(now, lane_no, Reason::Unresponsive, effects);
             }
-            Life::Condemned { kill_at: kill_at @ Some(_), until, .. } => {
-                if kill_at.is_some_and(|at| at <= now) {
-                    *kill_at = None;
-                    *until = now + self.settings.stop_timeout;
-                    effects.push(Effect::Kill { lane: lane_no });
-                }
+            Life::Condemned { kill_at, until, .. } if kill_at.is_some_and(|at| at <= now) => {
+                *kill_at = None;
+                *until = now + self.settings.stop_timeout;
+                effects.push(Effect::Kill { lane: lane_no });
             }
-            Life::Condemned { until, .. } if *until <= now => {
+            Life::Condemned { kill_at: None, until, .. } if *until <= now => {
                 if lane.sent.is_empty() {
                     self.leak(now, lane_no, effects);
                 } else {

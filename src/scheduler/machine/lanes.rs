@@ -34,12 +34,13 @@ impl<J: Clone, R> Machine<J, R> {
         now: Instant,
         lane_no: LaneNo,
         seq: u64,
-        reply: R,
-        ended: Ended,
-        ran_for: Duration,
+        (reply, ended, ran_for): (R, Ended, Duration),
         effects: &mut Effects<J, R>,
     ) {
         let lane = &mut self.lanes[lane_no.0];
+        if lane.has_lied() {
+            return;
+        }
         let no = match lane.sent.front() {
             Some(&(front, no)) if front == seq => no,
             _ => {

@@ -197,7 +197,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Up { lane } => self.up(now, lane, effects),
             Event::Down { lane, end, phases } => self.down(now, lane, end, &phases, effects),
             Event::Replied { lane, seq, reply, ended, ran_for } => {
-                self.replied(now, lane, seq, reply, ended, ran_for, effects)
+                self.replied(now, lane, seq, (reply, ended, ran_for), effects)
             }
             Event::Swollen { lane } => self.lanes[lane.0].wear(WorkerEndReason::MaxRss),
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
