@@ -15,7 +15,6 @@ use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::{Cancel, TaskNo};
 use crate::scheduler::slot::{Outcome, Slot};
-use crate::scheduler::supervisor;
 use crate::task::guarded;
 use crate::wire::codec;
 
@@ -253,7 +252,7 @@ impl<T> TaskFuture<T> {
 
     /// Waiting on the thread that completes tasks never ends, unless the outcome is here already.
     fn would_deadlock(&self) -> Option<TaskError> {
-        (supervisor::is_current_thread() && !self.done())
+        (park::may_not_block() && !self.done())
             .then(|| TaskError::new(self.slot.task, Ran::Maybe, TaskErrorKind::WouldDeadlock))
     }
 }
@@ -329,6 +328,10 @@ impl<T: DeserializeOwned> TaskFuture<T> {
     /// caught and forgotten. They should be short and not block: the pool's other tasks wait for them.
     ///
     /// If the result has already been taken from the future, `callback` is dropped.
+    ///
+    /// On the pool's own thread a callback must not wait for tasks: [`result`](TaskFuture::result) is the error
+    /// [`WouldDeadlock`](TaskErrorKind::WouldDeadlock) there, all other waits that would have to block panic, and a
+    /// shutdown is not waited for. It may submit tasks, and add callbacks to them.
     ///
     /// # Examples
     ///

@@ -1,5 +1,7 @@
-//! Blocks the calling thread until a future is ready, or a deadline passes.
+//! Blocks the calling thread until a future is ready, or a deadline passes; but never a thread that completes tasks:
+//! what it waits for would never come.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,6 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
+
+thread_local! {
+    static COMPLETES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The calling thread is a pool's own from now on.
+pub(crate) fn this_thread_completes_tasks() {
+    COMPLETES.set(true);
+}
+
+/// Whether this is a thread that completes tasks: waiting for one here would never end.
+pub(crate) fn may_not_block() -> bool {
+    COMPLETES.get()
+}
 
 /// Wakes a parked thread; remembers a wake-up that came before the thread parked.
 struct Parker {
@@ -27,6 +43,10 @@ impl Wake for Parker {
 }
 
 /// Blocks until `future` is ready. Works inside of any runtime, and inside of itself.
+///
+/// # Panics
+///
+/// As [`block_until`].
 #[doc(hidden)]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     match block_until(future, None) {
@@ -36,6 +56,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Blocks until `future` is ready, or until `deadline`: then `None`.
+///
+/// # Panics
+///
+/// In a callback on a pool's own thread, if the future is not ready.
 pub(crate) fn block_until<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut future = pin!(future);
     let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
@@ -45,6 +69,11 @@ pub(crate) fn block_until<F: Future>(future: F, deadline: Option<Instant>) -> Op
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Some(output);
         }
+        assert!(
+            !may_not_block(),
+            "waiting here would never end: this callback runs on the thread that completes the pool's tasks; wait on \
+             another thread, or await"
+        );
         while !parker.woken.swap(false, Ordering::Acquire) {
             match deadline {
                 None => thread::park(),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Close;
-use crate::scheduler::supervisor;
 
 /// How to end a pool: see [`ProcessPoolExecutor::shutdown_with`](crate::ProcessPoolExecutor::shutdown_with).
 ///
@@ -246,7 +245,7 @@ impl Shutdown {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn wait(mut self) -> ShutdownReport {
-        self.wait &= !supervisor::is_thread_of(&self.engine);
+        self.wait &= !park::may_not_block();
         park::block_on(self)
     }
 }

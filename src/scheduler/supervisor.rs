@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
 use crate::launch::{self, Launched, Process};
+use crate::park;
 use crate::sys::{process, socket};
 use crate::task::Registry;
 use crate::transport::{Inbound, Piece, Received};
@@ -31,25 +32,10 @@ const DEAF: Duration = Duration::from_millis(50);
 /// Frames that are read from one worker before the others have their turn.
 const TURN: usize = 256;
 
-thread_local! {
-    /// The engine whose supervisor this thread is; only ever compared.
-    static SUPERVISED: std::cell::Cell<*const Engine> = const { std::cell::Cell::new(std::ptr::null()) };
-}
-
-/// Whether this is the thread that completes tasks: waiting for one here would never end.
-pub(crate) fn is_current_thread() -> bool {
-    !SUPERVISED.get().is_null()
-}
-
-/// Whether this is the thread that ends this very pool.
-pub(crate) fn is_thread_of(engine: &Engine) -> bool {
-    std::ptr::eq(SUPERVISED.get(), engine)
-}
-
 /// Starts the thread. It ends by itself with the pool.
 pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
     let run = move || {
-        SUPERVISED.set(Arc::as_ptr(&engine));
+        park::this_thread_completes_tasks();
         // The program's signal handlers run on its own threads.
         process::block_signals();
         Supervisor { stations: Vec::new(), engine }.run();
