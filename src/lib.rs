@@ -102,6 +102,10 @@ mod context;
 mod error;
 mod executor;
 mod future;
+/// For the fuzzers only.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod launch;
 mod map;
 mod nested;
