@@ -230,7 +230,7 @@ impl Parent<'_> {
             _ => Phase::Replying,
         });
         let phases = phases.collect();
-        let fate = Fate { pid: 1, cause: ExitCause::Unknown, oom: None, last_words: None };
+        let fate = Fate { pid: 1, cause: ExitCause::Unknown, oom: None, limit: None, last_words: None };
         let mut effects = Vec::new();
         self.machine.step(self.now, Event::Down { lane, end: End::Exited(fate), phases }, &mut effects);
         self.perform(effects);

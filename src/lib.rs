@@ -107,6 +107,7 @@ mod future;
 #[doc(hidden)]
 pub mod fuzz;
 mod launch;
+mod limits;
 mod map;
 mod nested;
 mod options;
@@ -126,7 +127,7 @@ pub use completed::{
 };
 pub use context::{Cancellation, Cancelled, Context, Scoped, context};
 pub use error::{
-    CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError,
+    CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, Refusal, StartError,
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
 };
 pub use executor::{
@@ -134,6 +135,7 @@ pub use executor::{
     ShutdownReport, WarmUp, default_max_workers,
 };
 pub use future::{Done, TaskFuture};
+pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use procpool_macros::task;

@@ -143,6 +143,7 @@ pub struct WorkerExit {
     pub(crate) cause: ExitCause,
     pub(crate) phase: Phase,
     pub(crate) oom: Option<bool>,
+    pub(crate) limit: Option<LimitHit>,
     pub(crate) last_words: Option<Panic>,
 }
 
@@ -167,6 +168,12 @@ impl WorkerExit {
     /// counter can be read.
     pub fn oom(&self) -> Option<bool> {
         self.oom
+    }
+
+    /// Which of the worker's [`Limits`](crate::Limits) killed it, where the kernel tells. Running out of address space or
+    /// descriptors is told to the program, which ends in its own way, or not at all.
+    pub fn limit(&self) -> Option<LimitHit> {
+        self.limit
     }
 
     /// What the task's last panic said, when the worker aborted after it: a second panic while unwinding, or
@@ -204,13 +211,59 @@ impl WorkerExit {
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the worker (pid {}) {}, {}", self.pid, self.cause, self.phase)?;
-        if self.oom == Some(true) {
-            f.write_str("; the kernel was out of memory")?;
+        match self.limit {
+            Some(limit) => write!(f, "; {limit}")?,
+            None if self.oom == Some(true) => f.write_str("; the kernel was out of memory")?,
+            None => {}
         }
         match &self.last_words {
             Some(panic) => write!(f, "; its last words: {panic}"),
             None => Ok(()),
         }
+    }
+}
+
+/// A bound of [`Limits`](crate::Limits) that killed a worker.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{LimitHit, Limits, ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn write(bytes: usize) -> Result<(), String> {
+///     let path = std::env::temp_dir().join(format!("limit-{}", std::process::id()));
+///     let written = std::fs::write(&path, vec![0; bytes]);
+///     std::fs::remove_file(&path).map_err(|error| error.to_string())?;
+///     written.map_err(|error| error.to_string())
+/// }
+///
+/// let pool = ProcessPoolExecutor::builder().limits(Limits::new().file_size(1_000)).build()?;
+/// assert_eq!(pool.submit(write, 900).result()?, Ok(()));
+/// let error = pool.submit(write, 2_000).result().unwrap_err();
+/// # let _ = std::fs::remove_file(std::env::temp_dir().join(format!("limit-{}", error.exit().unwrap().pid())));
+/// assert_eq!(error.exit().unwrap().limit(), Some(LimitHit::FileSize));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitHit {
+    /// [`cpu_time`](crate::Limits::cpu_time): it died of SIGXCPU.
+    CpuTime,
+    /// [`file_size`](crate::Limits::file_size): it died of SIGXFSZ.
+    FileSize,
+    /// [`memory`](crate::Limits::memory): the kernel killed it, or something that it started, for want of memory in its
+    /// control group.
+    Memory,
+}
+
+impl fmt::Display for LimitHit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LimitHit::CpuTime => "it had used up its CPU time: raise `Limits::cpu_time`",
+            LimitHit::FileSize => "it wrote a file beyond its bound: raise `Limits::file_size`",
+            LimitHit::Memory => "it had used up its memory: raise `Limits::memory`",
+        })
     }
 }
 

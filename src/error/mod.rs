@@ -7,7 +7,7 @@ mod submit;
 mod task;
 mod wait;
 
-pub use exit::{ExitCause, Panic, Phase, WorkerExit};
+pub use exit::{ExitCause, LimitHit, Panic, Phase, WorkerExit};
 pub use start::{HandshakeError, StartError};
 pub use submit::{Refusal, SubmitError};
 pub use task::{CodecSide, Ran, TaskError, TaskErrorKind, What};

@@ -46,6 +46,12 @@ pub enum StartError {
     /// The program was built without the start hook and `procpool::init()` has not been called, or was called
     /// too late: what ran before it in a worker has used up the worker's standard input.
     NotInitialised,
+    /// A bound of [`Limits`](crate::Limits) cannot be kept.
+    #[non_exhaustive]
+    Limits {
+        /// Which one, and what the system says.
+        message: String,
+    },
     /// Pools nested in the tasks of pools, deeper than 10.
     #[non_exhaustive]
     TooDeep {
@@ -137,6 +143,9 @@ impl fmt::Display for StartError {
                 "procpool is not initialised: call `procpool::init()` as the first line of `main`, \
                  or enable the feature `auto-init`",
             ),
+            StartError::Limits { message } => {
+                write!(f, "the workers cannot be kept within their limits: {message}")
+            }
             StartError::TooDeep { limit } => {
                 write!(
                     f,

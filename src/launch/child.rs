@@ -8,10 +8,13 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_process::Child;
 
-use crate::error::{ExitCause, StartError};
+use crate::error::{ExitCause, LimitHit, StartError};
+use crate::sys::leaf::{Ground, Leaf};
+use crate::sys::limits::Bounds;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket};
 use crate::transport::Board;
@@ -27,6 +30,10 @@ pub(crate) struct Worker {
     pub(crate) env: Vec<EnvChange>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) limit: u64,
+    /// What each worker puts itself under.
+    pub(crate) bounds: Bounds,
+    /// Where its control groups are made, if it has its own.
+    pub(crate) ground: Option<Ground>,
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
@@ -56,6 +63,8 @@ pub(crate) struct Process {
     /// Readable when the process has ended.
     pub(crate) pidfd: OwnedFd,
     oom_before: OomCounts,
+    /// Its own control groups. Removed with this, when it has been reaped.
+    leaf: Option<Leaf>,
 }
 
 /// Descriptors that a start needs, with some to spare: those of the libraries' own singletons as well, which
@@ -71,7 +80,11 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
     let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
+    let leaf = leaf(worker, index)?;
+    let mut bounds = worker.bounds.clone();
+    bounds.groups = leaf.as_ref().map_or_else(Vec::new, Leaf::folders);
     let hello = Hello {
+        bounds,
         nonce,
         index,
         depth: worker.depth + 1,
@@ -93,7 +106,7 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     match spawned {
         Ok((child, pidfd)) => {
             let pid = child.id();
-            Ok(Launched { process: Process { child, pid, pidfd, oom_before }, socket, board })
+            Ok(Launched { process: Process { child, pid, pidfd, oom_before, leaf }, socket, board })
         }
         Err(error) => {
             drop((socket, board));
@@ -103,6 +116,15 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
             Err(StartError::spawn("start a worker process", error))
         }
     }
+}
+
+fn leaf(worker: &Worker, index: usize) -> Result<Option<Leaf>, StartError> {
+    /// Tells the leaves of this process apart.
+    static LEAVES: AtomicU64 = AtomicU64::new(0);
+    let Some(ground) = &worker.ground else { return Ok(None) };
+    let number = LEAVES.fetch_add(1, Ordering::Relaxed);
+    let leaf = ground.grow(&format!("{index}-{number}")).map_err(|message| StartError::Limits { message })?;
+    Ok(Some(leaf))
 }
 
 fn nonce() -> io::Result<[u8; 16]> {
@@ -155,6 +177,7 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
 pub(crate) struct Exit {
     pub(crate) cause: ExitCause,
     pub(crate) oom: Option<bool>,
+    pub(crate) limit: Option<LimitHit>,
 }
 
 impl Process {
@@ -172,7 +195,11 @@ impl Process {
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
     pub(crate) fn reap(mut self) -> Exit {
         process::kill_group(self.pid);
-        let struck = self.oom_before.struck_since(self.pid);
+        let struck = match &self.leaf {
+            Some(leaf) => leaf.ran_out_of_memory(),
+            None => self.oom_before.struck_since(self.pid),
+        };
+        let memory_bound = struck == Some(true) && self.leaf.is_some();
         let cause = match self.child.try_status() {
             Ok(Some(status)) => cause(status),
             // Somebody else has waited for it.
@@ -182,7 +209,13 @@ impl Process {
             ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
             _ => Some(false),
         };
-        Exit { cause, oom }
+        let limit = match cause {
+            ExitCause::Signal { number: libc::SIGXCPU, .. } => Some(LimitHit::CpuTime),
+            ExitCause::Signal { number: libc::SIGXFSZ, .. } => Some(LimitHit::FileSize),
+            ExitCause::Signal { number: libc::SIGKILL, .. } if memory_bound => Some(LimitHit::Memory),
+            _ => None,
+        };
+        Exit { cause, oom, limit }
     }
 }
 

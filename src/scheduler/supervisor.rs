@@ -16,6 +16,7 @@ use crate::park;
 use crate::sys::{process, socket};
 use crate::task::Registry;
 use crate::transport::{Inbound, Piece, Received};
+use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 use crate::worker;
 
@@ -252,7 +253,9 @@ impl Supervisor {
         let last_words = said.map(|text| worker::panic::last_words(&text));
         let end = match worker.unborn {
             Some(error) => End::Unborn(error),
-            None => End::Exited(Fate { pid, cause: exit.cause, oom: exit.oom, last_words }),
+            None => {
+                End::Exited(Fate { pid, cause: exit.cause, oom: exit.oom, limit: exit.limit, last_words })
+            }
         };
         self.engine.bury(lane, &worker.link, end);
     }
@@ -276,6 +279,10 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
                 }
                 Err(message) => worker.give_up(StartError::Initializer { message }),
             }
+        }
+        Kind::StartRefused if !worker.ready => {
+            let message = codec::decode(&reply.body).unwrap_or_else(|garbled| garbled);
+            worker.give_up(StartError::Limits { message })
         }
         Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
             worker.give_up(refused_start(&reply))

@@ -13,6 +13,12 @@ pub(crate) fn available() -> usize {
     affinity().min(quota(Path::new("/")).unwrap_or(usize::MAX)).max(1)
 }
 
+/// Whether the machine has a CPU of this number, as far as it tells.
+pub(crate) fn exists(cpu: u32) -> bool {
+    let folder = Path::new("/sys/devices/system/cpu");
+    folder.join(format!("cpu{cpu}")).exists() || !folder.exists()
+}
+
 /// What `PROCPOOL_MAX_WORKERS` asks for, if it is set: a positive number, or why it is none.
 pub(crate) fn from_override(text: Option<&OsStr>) -> Option<Result<usize, String>> {
     let text = text?;

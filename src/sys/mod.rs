@@ -7,6 +7,8 @@ pub(crate) mod clock;
 pub(crate) mod cpus;
 pub(crate) mod fd;
 pub(crate) mod futex;
+pub(crate) mod leaf;
+pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod oom;
 pub(crate) mod process;

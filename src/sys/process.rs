@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 /// A descriptor that becomes readable when the process ends.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
@@ -122,8 +122,8 @@ fn unblock_signals() {
     }
 }
 
-/// What a worker sets for itself: no blocked signals, SIGPIPE as Rust's `main` would find it, no core files, a
-/// name for `ps`, that it dies before its parent when memory runs out, and that it wakes up when its parent dies.
+/// What a worker sets for itself: no blocked signals, SIGPIPE as Rust's `main` would find it, a name for `ps`, and
+/// that it wakes up when its parent dies.
 pub(crate) fn settle_in(index: usize) {
     // The thread that started this process blocks them all, and a process inherits that through `exec`.
     unblock_signals();
@@ -132,13 +132,9 @@ pub(crate) fn settle_in(index: usize) {
     // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes
     // when the thread that started the worker ends; that is the pool's own, and it outlives its workers.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
-    let none = Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
     if let Ok(name) = std::ffi::CString::new(format!("procpool:{index}")) {
         let _ = rustix::thread::set_name(&name);
     }
-    // Not there without /proc, and refused where the value would be lowered; both are fine.
-    let _ = fs::write("/proc/self/oom_score_adj", "500");
 }
 
 /// The children of the calling thread, zombies included; `None` if the system does not tell.

@@ -35,9 +35,11 @@ pub(crate) enum Kind {
     Failed,
     /// From a worker: it uses more memory than it should, and is to be replaced.
     Swollen,
+    /// From a worker, before it is ready: it cannot be what it is to be. Body: why.
+    StartRefused,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::Hello,
     Kind::Init,
     Kind::Run,
@@ -51,6 +53,7 @@ const KINDS: [Kind; 13] = [
     Kind::Skipped,
     Kind::Failed,
     Kind::Swollen,
+    Kind::StartRefused,
 ];
 
 /// Everything about a frame but its body.

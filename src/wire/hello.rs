@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fd::Inherited;
+use crate::sys::limits::Bounds;
 
 /// The environment variable by which a process suspects that it is a worker; see [`mark`]. It is removed before
 /// any other code of the program runs.
@@ -29,6 +30,8 @@ pub(crate) struct Hello {
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+    /// What it puts itself under before anything else runs in it.
+    pub(crate) bounds: Bounds,
     /// Descriptors that would leak into the worker.
     pub(crate) inherited: Vec<Inherited>,
 }

@@ -8,13 +8,14 @@
 //! A process that was started as a worker and does not recognise itself must never have workers, or each of
 //! them would go the same way: it is remembered as strayed.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use crate::sys::{fd, process, socket, start};
+use crate::sys::{fd, limits, process, socket, start};
 use crate::transport::{Board, Inbound};
 use crate::wire::codec;
-use crate::wire::frame::{Decoder, HEADER, Kind};
+use crate::wire::frame::{Decoder, HEADER, Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark, marked_by};
 
 use super::serve::{Serve, serve};
@@ -99,6 +100,7 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     fd::close_inherited(&hello.inherited);
     DEPTH.store(hello.depth, Ordering::Relaxed);
     INDEX.store(hello.index, Ordering::Relaxed);
+    let bounded = limits::apply(&hello.bounds);
     process::settle_in(hello.index);
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
     drop(parent);
@@ -107,6 +109,9 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
         std::process::exit(70);
     };
     fd::fill_standard();
+    if let Err(message) = bounded {
+        refuse(&socket, &message);
+    }
     prepare();
     if vigil::start(parent).is_err() {
         std::process::exit(71);
@@ -119,6 +124,16 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
     })
+}
+
+/// Tells the parent why this worker cannot start, and ends.
+fn refuse(socket: &OwnedFd, message: &str) -> ! {
+    let mut body = Vec::new();
+    let _ = codec::encode(message, &mut body, HELLO_MAX);
+    let header = Header { len: body.len() as u64, ..Header::new(Kind::StartRefused) }.to_bytes();
+    // A parent that does not hear it is dead, or sees this end.
+    let _ = socket::send(socket.as_fd(), &[IoSlice::new(&header), IoSlice::new(&body)], true);
+    std::process::exit(72)
 }
 
 /// The bound, or up to a tenth less: by chance, so that workers that grow alike are not replaced all at once.

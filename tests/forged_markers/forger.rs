@@ -87,8 +87,9 @@ impl Letter {
     }
 
     fn new(kind: u8, nonce: [u8; 16], extra: usize, claimed: u64) -> Letter {
-        // Nonce; place 0 in the pool; 1 deep; at most 127 bytes; no initializer; no inherited descriptors.
-        let body = [&nonce[..], &[0, 1, 127, 0, 0], &vec![0; extra]].concat();
+        // Nonce; place 0 in the pool; 1 deep; at most 127 bytes; no initializer; any memory; no limits; no inherited
+        // descriptors.
+        let body = [&nonce[..], &[0, 1, 127, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &vec![0; extra]].concat();
         let mut bytes = vec![0; HEADER];
         bytes[0] = kind;
         bytes[24..32].copy_from_slice(&(body.len() as u64 + claimed).to_le_bytes());

@@ -1,6 +1,7 @@
 //! How a pool is configured, and started.
 
 mod flock;
+mod limits;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::StartError;
 use crate::launch::{EnvChange, Worker};
+use crate::limits::Limits;
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Observer};
 use crate::scheduler::job::Initializer;
@@ -64,6 +66,7 @@ pub struct Builder {
     max_worker_age: Option<Duration>,
     max_worker_rss: Option<u64>,
     observer: Option<Observer>,
+    limits: Limits,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
     mistake: Option<StartError>,
@@ -86,6 +89,7 @@ impl Default for Builder {
             max_worker_age: None,
             max_worker_rss: None,
             observer: None,
+            limits: Limits::new(),
             initializer: None,
             mistake: None,
             max_tasks_per_child: None,
@@ -467,7 +471,10 @@ impl Builder {
             }
             _ => StartError::Unsupported { what: "pidfd_open (Linux 5.3)", source: Arc::new(error) },
         })?;
+        let (bounds, ground) = self.limits.prepare()?;
         let worker = Worker {
+            bounds,
+            ground,
             env: self.env,
             current_dir: self.current_dir,
             limit: self.max_message_size as u64,

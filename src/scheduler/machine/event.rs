@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
-use crate::error::{ExitCause, Panic, Phase, Ran, StartError, TaskErrorKind};
+use crate::error::{ExitCause, LimitHit, Panic, Phase, Ran, StartError, TaskErrorKind};
 use crate::worker_event::WorkerEndReason;
 
 use super::super::policy::Terms;
@@ -110,6 +110,7 @@ pub(crate) struct Fate {
     pub(crate) pid: u32,
     pub(crate) cause: ExitCause,
     pub(crate) oom: Option<bool>,
+    pub(crate) limit: Option<LimitHit>,
     pub(crate) last_words: Option<Panic>,
 }
 

@@ -242,6 +242,7 @@ pub(super) fn blame(
                 cause: fate.cause,
                 phase,
                 oom: fate.oom,
+                limit: fate.limit,
                 last_words: fate.last_words.clone(),
             };
             (TaskErrorKind::WorkerDied(exit), crashed)

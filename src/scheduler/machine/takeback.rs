@@ -199,7 +199,8 @@ impl<J: Clone, R> Machine<J, R> {
     /// The worker of this task cannot be killed, so nobody will ever tell how it ended.
     fn settle_leaked(&mut self, lane: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
         self.lanes[lane.0].sent.retain(|&(_, sent)| sent != no);
-        let unknown = End::Exited(Fate { pid: 0, cause: ExitCause::Unknown, oom: None, last_words: None });
+        let unknown =
+            End::Exited(Fate { pid: 0, cause: ExitCause::Unknown, oom: None, limit: None, last_words: None });
         let reason = match &self.lanes[lane.0].life {
             Life::Condemned { reason, .. } => Some(reason),
             _ => None,

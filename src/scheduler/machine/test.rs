@@ -166,7 +166,7 @@ impl Play {
                 let lane = words.lane();
                 let phases: Vec<Phase> = words.0.map(phase).collect();
                 let cause = ExitCause::Signal { number: 11, core_dumped: false };
-                let end = End::Exited(Fate { pid: 1, cause, oom: None, last_words: None });
+                let end = End::Exited(Fate { pid: 1, cause, oom: None, limit: None, last_words: None });
                 Event::Down { lane, end, phases }
             }
             "unborn" => {

@@ -273,7 +273,8 @@ impl World {
                 self.bury(lane, End::Unborn(StartError::invalid("no luck")), &mut effects);
             }
             Move::Bury(lane) => {
-                let fate = Fate { pid: 7, cause: ExitCause::Code(0), oom: None, last_words: None };
+                let fate =
+                    Fate { pid: 7, cause: ExitCause::Code(0), oom: None, limit: None, last_words: None };
                 self.bury(lane, End::Exited(fate), &mut effects);
             }
             Move::Lie(lane) => {

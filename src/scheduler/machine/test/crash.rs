@@ -268,7 +268,7 @@ fn nonsense_from_a_worker_does_not_fail_what_it_has_not_begun() {
 }
 
 #[test]
-fn a_reply_to_another_task_than_the_first_is_nonsense() {
+fn after_a_reply_to_another_task_than_the_first_nothing_is_believed() {
     check(
         workers(1),
         "
@@ -281,9 +281,9 @@ fn a_reply_to_another_task_than_the_first_is_nonsense() {
         done 0 2
         < kill 0
         done 0 1
-        < settle 1 ok
-        down 0 running
-        < settle 2 protocol ran=maybe
+        down 0 running sent
+        < settle 1 protocol ran=maybe
+        < launch 0
         ",
     );
 }

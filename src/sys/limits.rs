@@ -1,0 +1,74 @@
+//! Bounds that the kernel keeps for a worker, set by the worker itself before anything else runs in it.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::CpuSet;
+use serde::{Deserialize, Serialize};
+
+/// What is bounded, as a worker is told. Nothing is what the worker inherits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    /// Bytes of address space.
+    pub(crate) address_space: Option<u64>,
+    /// Seconds of CPU time.
+    pub(crate) cpu_seconds: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    /// Bytes of the largest file it may write.
+    pub(crate) file_size: Option<u64>,
+    pub(crate) core_dumps: bool,
+    pub(crate) nice: Option<i32>,
+    /// The CPUs it may run on.
+    pub(crate) cpus: Vec<u32>,
+    /// Who dies first when memory runs out.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Directories of control groups, to be joined.
+    pub(crate) groups: Vec<String>,
+}
+
+/// Puts the calling process under the bounds. The error says which one the system refuses.
+pub(crate) fn apply(bounds: &Bounds) -> Result<(), String> {
+    for group in &bounds.groups {
+        // Zero is whoever writes.
+        std::fs::write(format!("{group}/cgroup.procs"), "0")
+            .map_err(|error| refused("a control group", &error))?;
+    }
+    if let Some(nice) = bounds.nice {
+        rustix::process::setpriority_process(None, nice).map_err(|errno| refused("nice", &errno.into()))?;
+    }
+    if !bounds.cpus.is_empty() {
+        let mut set = CpuSet::new();
+        for &cpu in &bounds.cpus {
+            set.set(cpu as usize);
+        }
+        rustix::thread::sched_setaffinity(None, &set).map_err(|errno| refused("cpus", &errno.into()))?;
+    }
+    // Lowering it takes rights; where nothing was asked for, what can be had is enough.
+    let told = std::fs::write("/proc/self/oom_score_adj", bounds.oom_score_adj.unwrap_or(500).to_string());
+    match (told, bounds.oom_score_adj) {
+        (Err(error), Some(_)) => return Err(refused("oom_score_adj", &error)),
+        _ => {}
+    }
+    if !bounds.core_dumps {
+        let maximum = rustix::process::getrlimit(Resource::Core).maximum;
+        let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+    }
+    // The process is told of the first second over its time by SIGXCPU, and killed at the second.
+    let cpu = bounds.cpu_seconds.map(|seconds| (seconds, seconds + 1));
+    let same = |bound: Option<u64>| bound.map(|bound| (bound, bound));
+    for (name, resource, bound) in [
+        ("cpu_time", Resource::Cpu, cpu),
+        ("file_size", Resource::Fsize, same(bounds.file_size)),
+        ("open_files", Resource::Nofile, same(bounds.open_files)),
+        ("address_space", Resource::As, same(bounds.address_space)),
+    ] {
+        let Some((current, maximum)) = bound else { continue };
+        let limit = Rlimit { current: Some(current), maximum: Some(maximum) };
+        rustix::process::setrlimit(resource, limit).map_err(|errno| refused(name, &errno.into()))?;
+    }
+    Ok(())
+}
+
+fn refused(name: &str, error: &io::Error) -> String {
+    format!("the system refuses `{name}`: {error}")
+}
