@@ -101,6 +101,7 @@ mod completed;
 mod context;
 mod error;
 mod executor;
+mod faults;
 mod future;
 /// For the fuzzers only.
 #[cfg(any(test, fuzzing))]
@@ -134,6 +135,8 @@ pub use executor::{
     Builder, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
     ShutdownReport, WarmUp, default_max_workers,
 };
+#[cfg(feature = "faults")]
+pub use faults::{Fault, Faults};
 pub use future::{Done, TaskFuture};
 pub use limits::Limits;
 pub use map::{Map, MapIter};
@@ -163,6 +166,8 @@ pub fn init() {
 /// What `#[task]` writes into programs. Not part of the public surface.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "faults")]
+    pub use crate::faults::Point;
     pub use crate::park::block_on;
     pub use crate::task::{Call, Entry, Numbered, Reply, Returns, ReturnsAnything, TASKS, WrittenOnCancel};
     pub use linkme;

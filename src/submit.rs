@@ -98,6 +98,7 @@ impl Submitter {
             deadline: options.deadline,
             cooperates: options.cooperates(),
             terms: options.terms.clone(),
+            fault: 0,
             permit: None,
         };
         Ok(Prepared { job, cancel: options.cancel(), outer })

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_process::Child;
 
 use crate::error::{ExitCause, LimitHit, StartError};
+use crate::faults::{Point, Script};
 use crate::sys::leaf::{Ground, Leaf};
 use crate::sys::limits::Bounds;
 use crate::sys::oom::OomCounts;
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) bounds: Bounds,
     /// Where its control groups are made, if it has its own.
     pub(crate) ground: Option<Ground>,
+    pub(crate) faults: Script,
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
@@ -85,6 +87,7 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     bounds.groups = leaf.as_ref().map_or_else(Vec::new, Leaf::folders);
     let hello = Hello {
         bounds,
+        faults: worker.faults.next_launch(),
         nonce,
         index,
         depth: worker.depth + 1,
@@ -99,10 +102,14 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
 
     let oom_before = OomCounts::of(std::process::id());
     let children_before = process::own_children();
-    let spawned = spawn(worker, &nonce, theirs).and_then(|child| {
-        let pidfd = process::pidfd(child.id())?;
-        Ok((child, pidfd))
-    });
+    let spawned =
+        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(
+            |child| {
+                worker.faults.hit(Point::SpawnAfter)?;
+                let pidfd = process::pidfd(child.id())?;
+                Ok((child, pidfd))
+            },
+        );
     match spawned {
         Ok((child, pidfd)) => {
             let pid = child.id();

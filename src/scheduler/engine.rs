@@ -8,6 +8,7 @@ use std::time::Instant;
 use async_lock::Semaphore;
 
 use crate::error::{Phase, Refusal};
+use crate::faults::Point;
 use crate::launch::Worker;
 use crate::sys::clock;
 use crate::transport::Piece;
@@ -223,6 +224,7 @@ impl Engine {
                 }
             }
             Effect::Settle { job, verdict, earlier } => {
+                let _ = self.worker.faults.hit(Point::Settle);
                 later.told.push(job.slot.settle(verdict::outcome(&job, verdict, earlier, self.worker.limit)));
                 later.jobs.push(job);
             }
@@ -249,7 +251,8 @@ impl Engine {
         self.drive(|Core { machine, .. }, effects| {
             let now = Instant::now();
             let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            let accepted = jobs.into_iter().map(|job| {
+            let accepted = jobs.into_iter().map(|mut job| {
+                job.fault = self.worker.faults.next_task();
                 let Job { timeout, cooperates, .. } = job;
                 let terms = job.terms.clone();
                 let spec = Spec { bytes: job.body.len(), timeout, bundle, cooperates, terms };

@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<Instant>,
     /// Cancelled while it runs, it is asked to stop.
     pub(crate) cooperates: bool,
+    /// The fault that its first attempt brings, for tests; 0 is none.
+    pub(crate) fault: u8,
     /// What few tasks ask for.
     pub(crate) terms: Option<Arc<Terms>>,
     /// The place it takes among those that `max_pending` allows.
@@ -38,6 +40,7 @@ impl Job {
             task: self.task.0,
             seq,
             attempt,
+            fault: if attempt == 1 { self.fault } else { 0 },
             nanos: self.timeout.map_or(0, nanos),
             deadline: self.deadline.map_or(0, clock::nanos_at),
             ..Header::new(Kind::Run)

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
+use crate::faults::Point;
 use crate::launch::{self, Launched, Process};
 use crate::park;
 use crate::sys::{process, socket};
@@ -206,6 +207,10 @@ impl Supervisor {
     fn listen(&mut self, lane: LaneNo, most: usize) {
         let Some(worker) = &mut self.stations[lane.0].worker else { return };
         let mut events = Vec::new();
+        // An error of reading is the end of the channel.
+        if self.engine.worker.faults.hit(Point::Receive).is_err() {
+            socket::stop_receiving(worker.link.socket());
+        }
         worker.unheard = true;
         for _ in 0..most {
             if worker.mute {
@@ -247,6 +252,7 @@ impl Supervisor {
         self.engine.poller.remove(worker.process.pidfd.as_fd());
         let front = self.engine.front(lane);
         let pid = worker.process.pid;
+        let _ = self.engine.worker.faults.hit(Point::Reap);
         let exit = worker.process.reap();
         let aborted = matches!(exit.cause, ExitCause::Signal { number: libc::SIGABRT, .. });
         let said = front.filter(|_| aborted).and_then(|seq| worker.link.board.said(seq));

@@ -54,6 +54,15 @@ pub(crate) fn kill(pidfd: BorrowedFd<'_>) {
     let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
 }
 
+/// Kills this process and nobody else, as somebody from outside would.
+pub(crate) fn die() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    // The signal is on its way to this very thread.
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Kills this process with everything in its group.
 pub(crate) fn kill_own_group() -> ! {
     let own = rustix::process::getpid();

@@ -60,6 +60,8 @@ const KINDS: [Kind; 14] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
+    /// For `Run`: the fault that it brings, see [`crate::faults`]. Zero in all other frames, and without that feature.
+    pub(crate) fault: u8,
     /// For `Run`: which attempt at the task this is, counted from 1. Zero in all other frames.
     pub(crate) attempt: u16,
     /// Which function, for `Init` and `Run`.
@@ -112,13 +114,14 @@ impl std::fmt::Display for Malformed {
 impl Header {
     /// A header with everything else zero.
     pub(crate) fn new(kind: Kind) -> Header {
-        Header { kind, attempt: 0, task: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
+        Header { kind, fault: 0, attempt: 0, task: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         // Kinds count from 1, so that a stream of zeros is not a frame.
         bytes[0] = self.kind as u8 + 1;
+        bytes[1] = self.fault;
         bytes[2..4].copy_from_slice(&self.attempt.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.task.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
@@ -135,10 +138,13 @@ impl Header {
         let attempt = u16::from_le_bytes([bytes[2], bytes[3]]);
         let task = u32::from_le_bytes(std::array::from_fn(|i| bytes[4 + i]));
         let deadline = word(32);
-        if bytes[1] != 0 || (kind != Kind::Run && (attempt, deadline) != (0, 0)) {
+        let fault = bytes[1];
+        let may_bring_a_fault = cfg!(feature = "faults") && kind == Kind::Run;
+        if (fault != 0 && !may_bring_a_fault) || (kind != Kind::Run && (attempt, deadline) != (0, 0)) {
             return Err(Malformed::Padding);
         }
-        let header = Header { kind, attempt, task, seq: word(8), nanos: word(16), len: word(24), deadline };
+        let header =
+            Header { kind, fault, attempt, task, seq: word(8), nanos: word(16), len: word(24), deadline };
         if header.len > limit {
             return Err(Malformed::TooLong { len: header.len, limit });
         }
@@ -229,7 +235,8 @@ mod test {
     fn frame(kind: Kind, len: usize) -> Frame {
         let body: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
         let (attempt, deadline) = if kind == Kind::Run { (513, u64::MAX - 1) } else { (0, 0) };
-        let header = Header { kind, attempt, task: 5, seq: 1 << 40, nanos: 77, len: len as u64, deadline };
+        let header =
+            Header { kind, fault: 0, attempt, task: 5, seq: 1 << 40, nanos: 77, len: len as u64, deadline };
         Frame { header, body }
     }
 
@@ -290,7 +297,8 @@ mod test {
         }
         let mut run = frame(Kind::Run, 8).header.to_bytes();
         run[1] = 1;
-        assert_eq!(Decoder::new(8).feed(&mut &run[..]), Err(Malformed::Padding));
+        let refused = Decoder::new(8).feed(&mut &run[..]) == Err(Malformed::Padding);
+        assert_eq!(refused, !cfg!(feature = "faults"), "only scripts of faults use it");
         for len in [9, 1 << 31, 1 << 32, 1 << 63, u64::MAX] {
             let header = Header { len, ..good };
             let refused = Decoder::new(8).feed(&mut &header.to_bytes()[..]);

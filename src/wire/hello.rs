@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Rules;
 use crate::sys::fd::Inherited;
 use crate::sys::limits::Bounds;
 
@@ -32,6 +33,8 @@ pub(crate) struct Hello {
     pub(crate) max_rss: u64,
     /// What it puts itself under before anything else runs in it.
     pub(crate) bounds: Bounds,
+    /// The faults that are to strike it.
+    pub(crate) faults: Rules,
     /// Descriptors that would leak into the worker.
     pub(crate) inherited: Vec<Inherited>,
 }

@@ -12,6 +12,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
+use crate::faults::{self, Point};
 use crate::sys::{fd, limits, process, socket, start};
 use crate::transport::{Board, Inbound};
 use crate::wire::codec;
@@ -97,6 +98,8 @@ fn recognise() -> Option<Recognised> {
 
 fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
     start::remove_variable(MARKER);
+    faults::arm(hello.faults.clone());
+    let mut started = faults::hit(Point::BootStart);
     fd::close_inherited(&hello.inherited);
     DEPTH.store(hello.depth, Ordering::Relaxed);
     INDEX.store(hello.index, Ordering::Relaxed);
@@ -109,10 +112,16 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
         std::process::exit(70);
     };
     fd::fill_standard();
+    faults::keep_channel(&socket);
+    started = started.and_then(|()| faults::hit(Point::BootChannel));
     if let Err(message) = bounded {
         refuse(&socket, &message);
     }
     prepare();
+    started = started.and_then(|()| faults::hit(Point::BootPrepared));
+    if let Err(error) = started {
+        refuse(&socket, &error.to_string());
+    }
     if vigil::start(parent).is_err() {
         std::process::exit(71);
     }

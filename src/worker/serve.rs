@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
+use crate::faults::{self, Point};
 use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Board, Inbound, Received};
@@ -35,7 +36,9 @@ pub(crate) fn serve(serve: Serve) -> ! {
     if !initializer && worker.ready(&[]).is_err() {
         end();
     }
-    while let Ok(Received::Frame(frame)) = inbound.next(worker.socket.as_fd(), true) {
+    while faults::hit(Point::Idle).is_ok()
+        && let Ok(Received::Frame(frame)) = inbound.next(worker.socket.as_fd(), true)
+    {
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
                 initializer = false;
@@ -43,7 +46,10 @@ pub(crate) fn serve(serve: Serve) -> ! {
             }
             Kind::Run if !initializer => worker.run(&frame),
             // `Retire`, or a parent that has lost its mind: either way this worker is done.
-            _ => break,
+            _ => {
+                let _ = faults::hit(Point::Exit);
+                break;
+            }
         };
         if replied.is_err() {
             break;
@@ -74,24 +80,32 @@ struct OnBoard {
 
 impl Stages for OnBoard {
     fn starting(&self) {
+        // An error has no place to go here; every other fault strikes.
+        let _ = faults::hit(Point::Claimed);
         let now = self.board.start(self.header.seq);
         current::begin(self.board, &self.header, now);
+        let _ = faults::hit(Point::BodyBefore);
     }
 
     fn ended(&self) {
+        let _ = faults::hit(Point::BodyAfter);
         self.board.finish(self.header.seq);
         current::end();
+        let _ = faults::hit(Point::Finished);
     }
 }
 
 impl Worker {
     fn ready(&self, body: &[u8]) -> io::Result<()> {
+        faults::hit(Point::BootReady)?;
         let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
         self.send(header, body)
     }
 
     fn run(&mut self, frame: &Frame) -> io::Result<()> {
         let seq = frame.header.seq;
+        faults::task(frame.header.fault);
+        faults::hit(Point::Request)?;
         if !self.board.claim(seq) {
             return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
@@ -101,6 +115,7 @@ impl Worker {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
         };
+        faults::hit(Point::Encoded)?;
         // What the task printed is seen before its result is.
         let _ = io::stdout().flush();
         if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
@@ -108,6 +123,7 @@ impl Worker {
             self.send(Header::new(Kind::Swollen), &[])?;
         }
         self.send(Header { seq, nanos, ..Header::new(kind) }, &self.output)?;
+        faults::hit(Point::Replied)?;
         if self.output.capacity() > 1 << 20 {
             self.output = Vec::new();
         }
@@ -120,6 +136,7 @@ impl Worker {
             fn starting(&self) {}
             fn ended(&self) {}
         }
+        faults::hit(Point::BootInitializer)?;
         match self.call(frame, &Untold) {
             // Whether the initializer's own `Err` is one, is for the parent to say.
             Kind::Done | Kind::Failed => self.ready(&self.output),
@@ -156,8 +173,16 @@ impl Worker {
     }
 
     fn send(&self, header: Header, body: &[u8]) -> io::Result<()> {
+        let is_reply = header.seq > 0 && header.kind != Kind::Ready;
         let header = Header { len: body.len() as u64, ..header }.to_bytes();
         let mut rest: [&[u8]; 2] = [&header, body];
+        let cut = if is_reply { faults::bytes(Point::ReplyBytes) } else { None };
+        if let Some(bytes) = cut {
+            rest = [
+                &header[..bytes.min(header.len())],
+                &body[..bytes.saturating_sub(header.len()).min(body.len())],
+            ];
+        }
         while rest.iter().any(|piece| !piece.is_empty()) {
             let mut sent = socket::send(self.socket.as_fd(), &rest.map(IoSlice::new), true)?;
             for piece in &mut rest {
@@ -165,6 +190,9 @@ impl Worker {
                 *piece = &piece[taken..];
                 sent -= taken;
             }
+        }
+        if cut.is_some() {
+            process::die();
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! How a pool is configured, and started.
 
+#[cfg(feature = "faults")]
+mod faults;
 mod flock;
 mod limits;
 
@@ -13,6 +15,7 @@ use async_lock::Semaphore;
 use serde::de::DeserializeOwned;
 
 use crate::error::StartError;
+use crate::faults::Script;
 use crate::launch::{EnvChange, Worker};
 use crate::limits::Limits;
 use crate::options::TaskOptions;
@@ -67,6 +70,7 @@ pub struct Builder {
     max_worker_rss: Option<u64>,
     observer: Option<Observer>,
     limits: Limits,
+    faults: Script,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
     mistake: Option<StartError>,
@@ -90,6 +94,7 @@ impl Default for Builder {
             max_worker_rss: None,
             observer: None,
             limits: Limits::new(),
+            faults: Script::default(),
             initializer: None,
             mistake: None,
             max_tasks_per_child: None,
@@ -475,6 +480,7 @@ impl Builder {
         let worker = Worker {
             bounds,
             ground,
+            faults: self.faults,
             env: self.env,
             current_dir: self.current_dir,
             limit: self.max_message_size as u64,

@@ -1,0 +1,198 @@
+//! Whatever strikes a worker or its parent at whatever point: at most one task is lost, the loss is told truly, the
+//! neighbours run exactly once, the pool goes on, and nothing is left behind.
+
+mod support;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use procpool::__private::Point;
+use procpool::{Fault, Faults, ProcessPoolExecutor, Ran, TaskOptions, task};
+use support::{Census, Event, Ledger};
+
+const TASKS: u64 = 12;
+
+#[task]
+fn work(ledger: &str, id: u64) -> Vec<u64> {
+    Ledger::record(ledger, id, Event::Started);
+    std::thread::sleep(Duration::from_millis(1));
+    Ledger::record(ledger, id, Event::Finished);
+    vec![id; 2_000]
+}
+
+#[task]
+fn prepare() -> Result<(), String> {
+    Ok(())
+}
+
+const BOOT: [Point; 5] =
+    [Point::BootStart, Point::BootChannel, Point::BootPrepared, Point::BootInitializer, Point::BootReady];
+const LIFE: [Point; 10] = [
+    Point::Idle,
+    Point::Request,
+    Point::Claimed,
+    Point::BodyBefore,
+    Point::BodyAfter,
+    Point::Finished,
+    Point::Encoded,
+    Point::ReplyBytes,
+    Point::Replied,
+    Point::Exit,
+];
+const FATAL: [Fault; 4] = [Fault::Kill, Fault::Abort, Fault::Exit(0), Fault::Exit(3)];
+const PAUSE: Fault = Fault::Sleep(Duration::from_millis(100));
+
+/// How many tasks a fault may cost at a point, the first time that the first worker comes there.
+fn cost(point: Point, fault: Fault) -> RangeInclusive<usize> {
+    use Point::{
+        BodyAfter, BodyBefore, Claimed, Encoded, Exit, Finished, Idle, Replied, ReplyBytes, Request,
+    };
+    let starting = BOOT.contains(&point);
+    match (point, fault) {
+        (_, Fault::Sleep(_)) => 0..=0,
+        _ if starting => 0..=0,
+        // What has not started goes elsewhere; what was said counts.
+        (Idle | Request | Claimed | Replied | Exit, Fault::Kill | Fault::Abort | Fault::Exit(_)) => 0..=0,
+        // Between the first byte of a reply and its end there is no other way to strike than to cut it.
+        (ReplyBytes, Fault::CutReply(_)) => 1..=1,
+        (ReplyBytes, _) => 0..=0,
+        (BodyBefore | BodyAfter | Finished | Encoded, Fault::Kill | Fault::Abort | Fault::Exit(_)) => 1..=1,
+        // An error has no place to go inside of a call.
+        (Claimed | BodyBefore | BodyAfter | Finished | Exit, Fault::Error) => 0..=0,
+        (Idle | Request | Replied, Fault::Error) => 0..=0,
+        (Encoded, Fault::Error) => 1..=1,
+        // The worker goes on until it wants to use the channel, or is found out.
+        _ => 0..=1,
+    }
+}
+
+/// Plays one case, and says how many tasks it cost.
+fn play(workers: usize, faults: Faults, what: &str) -> usize {
+    let baseline = Census::take();
+    let ledger = Ledger::create();
+    let path = ledger.path();
+    let pool = ProcessPoolExecutor::builder()
+        .max_workers(workers)
+        .initializer(prepare, ())
+        .faults(faults)
+        .task_options(TaskOptions::new().timeout(Duration::from_secs(20)))
+        .build()
+        .expect("a pool");
+    let futures: Vec<_> = (0..TASKS).map(|id| pool.submit(work, (path.as_str(), id))).collect();
+    let mut lost = 0;
+    for (id, future) in (0..).zip(futures) {
+        let outcome = future.result();
+        let (starts, finishes) = (ledger.starts(id), ledger.finishes(id));
+        assert!(starts <= 1, "{what}: task {id} started {starts} times");
+        match outcome {
+            Ok(value) => {
+                assert_eq!((starts, finishes), (1, 1), "{what}: task {id} has a value");
+                assert_eq!(value, vec![id; 2_000], "{what}: task {id}");
+            }
+            Err(error) => {
+                lost += 1;
+                match error.ran() {
+                    Ran::No => assert_eq!(starts, 0, "{what}: {error}"),
+                    Ran::Maybe => {}
+                    Ran::Yes => assert_eq!((starts, finishes), (1, 1), "{what}: {error}"),
+                }
+                assert!(!error.is_timeout(), "{what}: nothing hangs: {error}");
+            }
+        }
+    }
+    let again = pool.submit(work, (path.as_str(), 99)).result();
+    assert_eq!(again.unwrap_or_else(|error| panic!("{what}: the pool goes on: {error}")).len(), 2_000);
+    assert!(pool.shutdown(true).wait().leaked.is_empty(), "{what}");
+    drop((pool, ledger));
+    baseline.assert_clean();
+    lost
+}
+
+fn warm() {
+    support::warmed_up(|| {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        pool.warm_up().wait().expect("a worker");
+        pool.shutdown(true).wait();
+    });
+}
+
+fn grid(points: &[Point], faults: &[Fault], name: &str) {
+    warm();
+    let mut cases = 0;
+    for workers in [1, 2] {
+        for &point in points {
+            for &fault in faults {
+                let what = format!("{fault:?} at {point:?}, {workers} workers");
+                let lost = play(workers, Faults::new().at(point, 1, Some(1), fault), &what);
+                assert!(cost(point, fault).contains(&lost), "{what}: {lost} tasks were lost");
+                cases += 1;
+            }
+        }
+    }
+    println!("{name}: {cases} cases");
+}
+
+support::isolated! {
+    timeout = 120;
+
+    fn a_worker_that_dies_during_its_start_costs_nothing() {
+        grid(&BOOT, &[FATAL[0], FATAL[1], FATAL[2], Fault::Error, PAUSE], "start");
+    }
+
+    fn a_worker_that_dies_at_a_task_costs_that_task_at_most() {
+        grid(&LIFE, &FATAL, "life and death");
+    }
+
+    fn pauses_cost_nothing_and_errors_what_they_must() {
+        grid(&LIFE, &[PAUSE, Fault::Error], "pauses and errors");
+    }
+
+    fn a_worker_that_spoils_its_channel_costs_its_task_at_most() {
+        grid(&LIFE[..9], &[Fault::CloseChannel, Fault::Garbage], "a spoiled channel");
+    }
+
+    fn a_reply_may_be_cut_at_any_byte() {
+        warm();
+        let whole = 40 + 2_000 * 2;
+        for bytes in [0, 1, 3, 4, 7, 8, 9, 39, 40, 41, 1_000, whole / 2, 2_000] {
+            let what = format!("a reply cut after {bytes} bytes");
+            let lost = play(2, Faults::new().at(Point::ReplyBytes, 1, Some(1), Fault::CutReply(bytes)), &what);
+            assert_eq!(lost, 1, "{what}");
+        }
+    }
+
+    fn the_parent_meets_errors_and_pauses() {
+        warm();
+        for workers in [1, 2] {
+            for (point, fault) in [
+                (Point::SpawnBefore, Fault::Error),
+                (Point::SpawnAfter, Fault::Error),
+                (Point::SpawnBefore, PAUSE),
+                (Point::SpawnAfter, PAUSE),
+                (Point::Receive, PAUSE),
+                (Point::Reap, PAUSE),
+                (Point::Settle, PAUSE),
+            ] {
+                for nth in [1, 2] {
+                    let what = format!("{fault:?} at {point:?} for the {nth}. time, {workers} workers");
+                    assert_eq!(play(workers, Faults::new().at(point, nth, None, fault), &what), 0, "{what}");
+                }
+            }
+            for nth in [1, 3, 5] {
+                let what = format!("reading fails for the {nth}. time, {workers} workers");
+                assert!(play(workers, Faults::new().at(Point::Receive, nth, None, Fault::Error), &what) <= 1, "{what}");
+            }
+        }
+    }
+
+    fn every_second_worker_dies_and_all_tasks_are_accounted_for() {
+        warm();
+        for point in [Point::Request, Point::BodyAfter, Point::Replied] {
+            let faults = (1..20).step_by(2).fold(Faults::new(), |faults, launch| {
+                faults.at(point, 2, Some(launch), Fault::Kill)
+            });
+            let lost = play(2, faults, "every second worker dies");
+            assert!(lost <= 10, "{lost} tasks were lost");
+        }
+    }
+}
