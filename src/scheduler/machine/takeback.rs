@@ -189,6 +189,11 @@ impl<J: Clone, R> Machine<J, R> {
     /// what held it up.
     pub(super) fn put_back(&mut self, no: TaskNo) {
         let task = &mut self.tasks[no.key as usize];
+        if task.job.is_none() {
+            // Settled while it ran. That it did not run after all, only a worker can say that wrote what it must not.
+            self.tasks.remove(no.key as usize);
+            return;
+        }
         task.spec.bundle = 0;
         // What a worker claimed that never started it is nothing to go by.
         task.started = None;
