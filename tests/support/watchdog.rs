@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -42,7 +42,10 @@ pub(super) fn watch(path: &str, limit: Duration, passed: i32) -> Result<(), Fail
         .expect("the test binary starts again");
 
     let mut report = match wait_within(&mut reaper, limit) {
-        Some(status) if status.code() == Some(passed) => return Ok(()),
+        Some(status) if status.code() == Some(passed) => {
+            tell(path, &output.text());
+            return Ok(());
+        }
         Some(status) => match status.code() {
             Some(0) => format!("{path} is the path of no test in this binary, so nothing ran\n"),
             Some(1) => format!("{path} failed\n"),
@@ -58,6 +61,15 @@ pub(super) fn watch(path: &str, limit: Duration, passed: i32) -> Result<(), Fail
     kill_family(&mut reaper, &tag);
     let _ = write!(report, "---- output of the test ----\n{}---- end of the output ----", output.text());
     Err(Failure { tag, report })
+}
+
+/// Passes on what a test that passed has printed. That it has skipped something is seen in any case: libtest does not
+/// capture what is written to the stream itself.
+fn tell(path: &str, text: &str) {
+    print!("{text}");
+    for line in text.lines().filter(|line| line.starts_with("SKIPPED")) {
+        let _ = writeln!(io::stderr(), "{path}: {line}");
+    }
 }
 
 /// Waits for a child, at most this long.
