@@ -132,7 +132,7 @@ pub use error::{
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
 };
 pub use executor::{
-    Builder, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
+    Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
     ShutdownReport, WarmUp, default_max_workers,
 };
 #[cfg(feature = "faults")]

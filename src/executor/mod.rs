@@ -1,6 +1,7 @@
 //! The pool as people call it.
 
 mod builder;
+mod interrupt;
 mod reserve;
 mod shutdown;
 
@@ -23,6 +24,7 @@ use crate::submit::Submitter;
 use crate::task::Task;
 
 pub use builder::{Builder, InitializerOutput, default_max_workers};
+pub use interrupt::CtrlC;
 pub use reserve::{Permit, Reserve};
 pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 

@@ -313,6 +313,11 @@ impl Engine {
         }
     }
 
+    /// Whether the pool has ended.
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.core().machine.is_terminated()
+    }
+
     /// Ready when the pool has ended.
     pub(crate) fn poll_terminated(&self, context: &Context<'_>) -> Poll<()> {
         self.poll_core(context, |core| core.machine.is_terminated().then_some(()))

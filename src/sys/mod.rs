@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod cpus;
 pub(crate) mod fd;
 pub(crate) mod futex;
+pub(crate) mod interrupt;
 pub(crate) mod leaf;
 pub(crate) mod limits;
 pub(crate) mod map;
