@@ -116,6 +116,8 @@ pub use completed::{
     AsCompleted, AsCompletedTimeout, Completed, CompletedInTime, Completion, ReturnWhen, Wait, Waited,
     as_completed, wait,
 };
+#[cfg(feature = "sandbox")]
+pub use error::Protection;
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, Panic, Phase, Ran, Refusal, StartError,
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
@@ -124,6 +126,8 @@ pub use executor::{
     Builder, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
     ShutdownReport, WarmUp, default_max_workers,
 };
+#[cfg(feature = "sandbox")]
+pub use executor::{Sandbox, SandboxReport};
 pub use future::{Done, TaskFuture};
 pub use map::{Map, MapIter};
 pub use options::{OnCancel, TaskOptions};

@@ -11,13 +11,15 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use async_process::Child;
 
-use crate::error::{ExitCause, StartError};
+use crate::error::{ExitCause, HandshakeError, StartError};
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 
+#[cfg(feature = "sandbox")]
+use crate::wire::hello::Confinement;
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark};
 
 /// How to make the workers of a pool.
@@ -29,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) limit: u64,
     pub(crate) initializer: bool,
     pub(crate) depth: u32,
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<Confinement>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +80,8 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
         limit: worker.limit,
         initializer: worker.initializer,
         inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
+        #[cfg(feature = "sandbox")]
+        sandbox: worker.sandbox.clone(),
     };
     socket::send_with(socket.as_fd(), &encode(&hello)?, [own.as_fd(), page.as_fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
@@ -145,6 +151,14 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     // The library panics where it cannot make its helper thread or its reactor.
     catch_unwind(AssertUnwindSafe(|| command.spawn()))
         .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
+}
+
+/// What a worker says that cannot be as it was asked to be.
+pub(crate) fn start_refused(body: &[u8]) -> StartError {
+    match codec::decode::<String>(body) {
+        Ok(message) => StartError::Sandbox { message },
+        Err(garbled) => StartError::Handshake(HandshakeError::Protocol { message: garbled }),
+    }
 }
 
 /// How a dead worker ended.

@@ -288,6 +288,7 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
         Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
             worker.give_up(refused_start(&reply))
         }
+        Kind::StartRefused if !worker.ready => worker.give_up(launch::start_refused(&reply.body)),
         Kind::Done | Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge
             if worker.ready =>
         {

@@ -31,9 +31,11 @@ pub(crate) enum Kind {
     ResultTooLarge,
     /// From a worker: it passed over a task that was taken back.
     Skipped,
+    /// From a worker: it cannot be as it was asked to be. Body: why.
+    StartRefused,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Hello,
     Kind::Init,
     Kind::Run,
@@ -45,6 +47,7 @@ const KINDS: [Kind; 11] = [
     Kind::ResultRefused,
     Kind::ResultTooLarge,
     Kind::Skipped,
+    Kind::StartRefused,
 ];
 
 /// Everything about a frame but its body.

@@ -99,6 +99,11 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
         std::process::exit(70);
     };
     fd::fill_standard();
+    // Before the initialisers of the program and the vigil: a thread that exists would stay outside.
+    #[cfg(feature = "sandbox")]
+    if let Some(confinement) = &hello.sandbox {
+        super::confine::confine(confinement, socket.as_fd());
+    }
     prepare();
     if vigil::start(parent).is_err() {
         std::process::exit(71);

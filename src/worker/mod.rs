@@ -1,6 +1,8 @@
 //! The child's side: recognising a worker before `main`, and its life.
 
 mod boot;
+#[cfg(feature = "sandbox")]
+mod confine;
 pub(crate) mod panic;
 mod serve;
 mod vigil;

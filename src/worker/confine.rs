@@ -1,0 +1,41 @@
+//! A worker gives up what its sandbox denies, or does not become one.
+
+use std::os::fd::BorrowedFd;
+
+use crate::sys::sandbox;
+use crate::wire::codec;
+use crate::wire::frame::{Header, Kind};
+use crate::wire::hello::Confinement;
+
+use super::serve::send;
+
+/// Returns in a worker that is confined as it was asked to be. One that cannot be says so and ends, and so does
+/// one that was only to try.
+pub(super) fn confine(confinement: &Confinement, socket: BorrowedFd<'_>) {
+    let mut body = Vec::new();
+    let kind = match sandbox::enforce(&confinement.policy) {
+        Ok(enforced) if confinement.probe => {
+            let _ = codec::encode(&enforced, &mut body, usize::MAX);
+            Kind::Ready
+        }
+        Ok(enforced) => match refusal(confinement, &enforced) {
+            None => return,
+            Some(message) => say(message, &mut body),
+        },
+        Err(message) => say(message, &mut body),
+    };
+    // A parent that does not hear it sees the end of this process.
+    let _ = send(socket, Header::new(kind), &body);
+    std::process::exit(72)
+}
+
+fn refusal(confinement: &Confinement, enforced: &sandbox::Enforced) -> Option<String> {
+    let gaps = confinement.policy.required.then_some(&enforced.gaps)?;
+    let told = gaps.iter().map(|gap| format!("no protection of {}: {}", gap.protection, gap.message));
+    told.reduce(|all, one| format!("{all}; {one}"))
+}
+
+fn say(message: String, body: &mut Vec<u8>) -> Kind {
+    let _ = codec::encode(&message, body, usize::MAX);
+    Kind::StartRefused
+}
