@@ -149,7 +149,7 @@ const EARLY: &str = "PROCPOOL_TEST_EARLY_THREAD";
 mod early {
     #![allow(unsafe_code, reason = "what runs before the hook of the crate is no Rust")]
 
-    use std::ffi::{c_char, c_int, c_void};
+    use std::ffi::{CStr, c_char, c_int, c_void};
 
     extern "C" fn wait(_: *mut c_void) -> *mut c_void {
         loop {
@@ -158,12 +158,16 @@ mod early {
         }
     }
 
-    extern "C" fn start(_: c_int, _: *const *const c_char, _: *const *const c_char) {
-        // SAFETY: the string ends with a zero; the thread runs a function of C's and needs nothing of Rust's.
+    extern "C" fn start(_: c_int, _: *const *const c_char, mut variables: *const *const c_char) {
+        // SAFETY: the environment is a list of strings that ends with a null pointer, and `getenv` does not know it
+        // yet; the thread runs a function of C's and needs nothing of Rust's.
         unsafe {
-            if !libc::getenv(c"PROCPOOL_TEST_EARLY_THREAD".as_ptr()).is_null() {
-                let mut thread = std::mem::zeroed();
-                libc::pthread_create(&raw mut thread, std::ptr::null(), wait, std::ptr::null_mut());
+            while !(*variables).is_null() {
+                if CStr::from_ptr(*variables).to_bytes().starts_with(super::EARLY.as_bytes()) {
+                    let mut thread = std::mem::zeroed();
+                    libc::pthread_create(&raw mut thread, std::ptr::null(), wait, std::ptr::null_mut());
+                }
+                variables = variables.add(1);
             }
         }
     }
