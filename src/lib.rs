@@ -52,7 +52,11 @@
 //!   program dies, its workers are gone a moment later.
 //!
 //! A process is a crash boundary, not a security boundary: a hostile task can do what the user who runs the program
-//! can do. It cannot make the parent crash, hang, or allocate without bound by what it sends.
+//! can do: read and write that user's files, use the network, signal, trace and inspect other processes, this one
+//! among them. It cannot make the parent crash, hang, or allocate without bound by what it sends. **It is a security
+//! boundary only with a sandbox**, which the feature `sandbox` adds: `Builder::sandbox` with `Sandbox::required()`
+//! takes all of that away and fails where the system cannot. What it does not protect from (the kernel's own faults,
+//! side channels, use of memory and CPU, wrong results, …) is listed on `Sandbox`.
 //!
 //! # Where to start
 //!
@@ -92,6 +96,8 @@
 //!
 //! * `auto-init` (default): workers recognise themselves before `main`. Without it, call [`init`] as the first line of
 //!   `main`.
+//! * `sandbox`: workers that reach no files, network or processes but those that they are given. Adds the crates
+//!   `landlock` and `seccompiler`.
 
 // `#[task]` names this crate by its public name, also in the crate's own tests.
 extern crate self as procpool;

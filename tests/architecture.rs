@@ -107,6 +107,8 @@ fn each_dependency_stands_behind_one_door() {
     for (name, doors) in [
         ("postcard", &["wire/codec.rs"][..]),
         ("async_process", &["launch/child.rs"]),
+        ("landlock", &["sys/sandbox/files.rs"]),
+        ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
         ("slab", &["scheduler/machine.rs", "scheduler/machine/mod.rs"]),
     ] {

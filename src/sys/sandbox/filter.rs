@@ -1,4 +1,4 @@
-//! The tables of [`calls`] as seccomp filters. The only file that names seccompiler.
+//! The tables of [`calls`] and [`arguments`] as seccomp filters. The only file that names seccompiler.
 //!
 //! Three filters, of which the kernel takes the strictest answer: death for some calls, EPERM for some arguments,
 //! ENOSYS for all that is unknown. The filters begin with a check that the call is made in the form of this machine,
@@ -12,7 +12,8 @@ use seccompiler::{
     TargetArch, apply_filter,
 };
 
-use super::calls::{self, Allowed, Is};
+use super::arguments::{self, Allowed, Is};
+use super::calls;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -29,7 +30,7 @@ pub(super) fn install(allowed: &Allowed) -> Result<(), String> {
 /// In the order in which they are installed: the last one takes away what installs filters.
 fn programs(allowed: &Allowed) -> Result<[BpfProgram; 3], seccompiler::BackendError> {
     let mut refused = Rules::new();
-    for (call, conditions) in calls::refused(allowed) {
+    for (call, conditions) in arguments::refused(allowed) {
         let rules = refused.entry(call).or_default();
         if !conditions.is_empty() {
             rules.push(SeccompRule::new(conditions.iter().map(condition).collect::<Result<_, _>>()?)?);

@@ -4,6 +4,7 @@
 //! Order matters. Without new privileges the kernel lets anybody confine itself; landlock needs files to be
 //! opened; the system calls come last, since they take away what the steps before need.
 
+mod arguments;
 mod calls;
 mod files;
 mod filter;
@@ -83,7 +84,7 @@ pub(crate) fn enforce(policy: &Policy) -> Result<Enforced, String> {
         note(&[Protection::Programs], "without landlock any program can be started".to_owned());
     }
 
-    let allowed = calls::Allowed {
+    let allowed = arguments::Allowed {
         programs: !policy.execute.is_empty(),
         network: policy.network,
         signals_are_scoped,
