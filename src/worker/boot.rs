@@ -102,7 +102,7 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     // Before the initialisers of the program and the vigil: a thread that exists would stay outside.
     #[cfg(feature = "sandbox")]
     if let Some(confinement) = &hello.sandbox {
-        super::confine::confine(confinement, socket.as_fd());
+        super::confine::confine(confinement, socket.as_fd(), parent.as_fd());
     }
     prepare();
     if vigil::start(parent).is_err() {

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::sys::sandbox;
+use crate::sys::{fd, sandbox};
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 use crate::wire::hello::Confinement;
@@ -11,9 +11,12 @@ use super::serve::send;
 
 /// Returns in a worker that is confined as it was asked to be. One that cannot be says so and ends, and so does
 /// one that was only to try.
-pub(super) fn confine(confinement: &Confinement, socket: BorrowedFd<'_>) {
+pub(super) fn confine(confinement: &Confinement, socket: BorrowedFd<'_>, parent: BorrowedFd<'_>) {
     let mut body = Vec::new();
-    let kind = match sandbox::enforce(&confinement.policy) {
+    let enforced = fd::close_all_but(&[socket, parent])
+        .map_err(|error| format!("its descriptors cannot be listed: {error}"))
+        .and_then(|()| sandbox::enforce(&confinement.policy));
+    let kind = match enforced {
         Ok(enforced) if confinement.probe => {
             let _ = codec::encode(&enforced, &mut body, usize::MAX);
             Kind::Ready

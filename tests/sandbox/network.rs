@@ -34,6 +34,14 @@ fn use_raw_packets(_place: Place) -> Act {
 }
 
 #[task]
+fn use_another_protocol(_place: Place) -> Act {
+    use rustix::net::{AddressFamily, SocketType, ipproto::MPTCP, socket};
+    socket(AddressFamily::INET, SocketType::STREAM, Some(MPTCP))
+        .map(drop)
+        .map_err(rustix::io::Errno::raw_os_error)
+}
+
+#[task]
 fn connect_to_a_path(place: Place) -> Act {
     UnixStream::connect(&place.path).map(drop).map_err(number)
 }
@@ -85,6 +93,8 @@ crate::support::isolated! {
         assert_eq!(pool.submit(use_datagrams, Place::here()).result().expect("an answer"), Ok(()));
         let raw = pool.submit(use_raw_packets, Place::here()).result().expect("an answer");
         assert_eq!(raw, Err(libc::EPERM));
+        let other = pool.submit(use_another_protocol, Place::here()).result().expect("an answer");
+        assert_eq!(other, Err(libc::EPERM));
     }
 
     fn no_local_socket_can_be_reached_by_its_path() {

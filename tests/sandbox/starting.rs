@@ -130,6 +130,17 @@ crate::support::isolated! {
         assert!(invalid(long).contains("over the limit of 16384"));
     }
 
+    fn no_descriptor_is_inherited_by_accident() {
+        let built = |builder: procpool::Builder| builder.max_workers(1).env(EARLY_FILE, "1").build().expect("a pool");
+        let without = built(ProcessPoolExecutor::builder());
+        assert_eq!(without.submit(read_what_leaked, Place::here()).result().expect("an answer"), Ok(()));
+        let within = built(ProcessPoolExecutor::builder().sandbox(Sandbox::required()));
+        assert_eq!(
+            within.submit(read_what_leaked, Place::here()).result().expect("an answer"),
+            Err(libc::EBADF)
+        );
+    }
+
     fn a_process_with_a_second_thread_is_not_confined() {
         // Safe in a process that has one thread by now, as the test's own has.
         let told = |sandbox: Sandbox| {
@@ -145,6 +156,22 @@ crate::support::isolated! {
 
 /// The variable that gives a process of this test a second thread before it looks whether it is a worker.
 const EARLY: &str = "PROCPOOL_TEST_EARLY_THREAD";
+
+/// The variable that gives a process of this test an open file, as if it had been inherited.
+const EARLY_FILE: &str = "PROCPOOL_TEST_EARLY_FILE";
+
+const LEAKED: i32 = 77;
+
+#[task]
+fn read_what_leaked(_place: Place) -> super::Act {
+    rustix::io::dup(borrowed(LEAKED)).map(drop).map_err(rustix::io::Errno::raw_os_error)
+}
+
+#[allow(unsafe_code, reason = "a number that may be no descriptor has no other way in")]
+fn borrowed(number: i32) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: whoever uses it gets EBADF if it is not open, which is what the test asks.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }
+}
 
 mod early {
     #![allow(unsafe_code, reason = "what runs before the hook of the crate is no Rust")]
@@ -163,7 +190,11 @@ mod early {
         // yet; the thread runs a function of C's and needs nothing of Rust's.
         unsafe {
             while !(*variables).is_null() {
-                if CStr::from_ptr(*variables).to_bytes().starts_with(super::EARLY.as_bytes()) {
+                let variable = CStr::from_ptr(*variables).to_bytes();
+                if variable.starts_with(super::EARLY_FILE.as_bytes()) {
+                    libc::dup2(libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY), super::LEAKED);
+                }
+                if variable.starts_with(super::EARLY.as_bytes()) {
                     let mut thread = std::mem::zeroed();
                     libc::pthread_create(&raw mut thread, std::ptr::null(), wait, std::ptr::null_mut());
                 }

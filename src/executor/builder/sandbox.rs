@@ -36,6 +36,8 @@ const PATHS_MAX: usize = 16 << 10;
 /// * **few system calls**: no io_uring, bpf, mounts, namespaces, keys, System V or POSIX message queues, nor any that
 ///   this crate does not know.
 ///
+/// Descriptors that it inherited by accident are closed, all but standard output and error.
+///
 /// An attempt fails in the task with an error of the system (`EACCES`, `EPERM`, `ENOSYS`), which harmless code can
 /// handle. Calls that no harmless code makes (tracing, mounting, reading another process) kill the worker: the task
 /// ends with [`WorkerDied`](crate::TaskErrorKind::WorkerDied) by SIGSYS. The initializer of the pool is confined as
@@ -92,8 +94,8 @@ impl Sandbox {
     /// [`build`](Builder::build) fails with [`StartError::Sandbox`], and so does a worker that finds itself unable
     /// later.
     ///
-    /// It needs Linux 6.2, or 6.12 with [`execute`](Sandbox::execute), with landlock and seccomp, on x86-64, aarch64 or
-    /// riscv64, and `/proc`.
+    /// It needs Linux 6.2, or 6.12 with [`execute`](Sandbox::execute), with landlock and seccomp, and `/proc`.
+    /// It is tested on x86-64; the tables for aarch64 and riscv64 are untested, and others do not compile.
     ///
     /// # Examples
     ///

@@ -48,21 +48,14 @@ fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<Is>)> {
     let own_group = u64::from(allowed.own.wrapping_neg());
     let mut rules = Vec::new();
 
-    if allowed.programs {
-        // A new namespace would give back what was dropped.
-        for namespace in [
-            CLONE_NEWNS,
-            CLONE_NEWUSER,
-            CLONE_NEWPID,
-            CLONE_NEWNET,
-            CLONE_NEWIPC,
-            CLONE_NEWUTS,
-            CLONE_NEWCGROUP,
-        ] {
-            let bit = low(namespace.into());
-            rules.push((SYS_clone, vec![Is::Masked(0, bit, bit)]));
-        }
-    } else {
+    // A new namespace would give back what was dropped.
+    for namespace in
+        [CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP]
+    {
+        let bit = low(namespace.into());
+        rules.push((SYS_clone, vec![Is::Masked(0, bit, bit)]));
+    }
+    if !allowed.programs {
         // Threads, but no processes. `clone3` hides its arguments behind a pointer and is not known here; the C
         // libraries then take this one.
         rules.push((SYS_clone, vec![Is::Masked(0, low(CLONE_THREAD.into()), 0)]));
@@ -134,6 +127,8 @@ fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<Is>)> {
         // No local sockets with a name (of a display, a message bus, a container daemon), no raw ones, no netlink.
         rules.push((SYS_socket, vec![Is::Not(0, low(AF_INET.into())), Is::Not(0, low(AF_INET6.into()))]));
         rules.extend(other_types(&[SOCK_STREAM, SOCK_DGRAM]).map(|is| (SYS_socket, vec![is])));
+        let protocols = [0, IPPROTO_TCP, IPPROTO_UDP];
+        rules.push((SYS_socket, protocols.map(|protocol| Is::Not(2, low(protocol.into()))).to_vec()));
     } else {
         rules.push((SYS_sendto, vec![Is::Address(4)]));
     }

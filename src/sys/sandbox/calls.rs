@@ -27,7 +27,7 @@ pub(super) const FATAL: &[c_long] = &[
     SYS_finit_module,
     SYS_delete_module,
     SYS_kexec_load,
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(target_arch = "x86_64")]
     SYS_kexec_file_load,
     SYS_userfaultfd,
     SYS_open_by_handle_at,
@@ -185,7 +185,6 @@ const PLAIN: &[c_long] = &[
     SYS_tee,
     SYS_fsync,
     SYS_fdatasync,
-    SYS_sync_file_range,
     SYS_getxattr,
     SYS_lgetxattr,
     SYS_fgetxattr,
@@ -318,6 +317,7 @@ const PLAIN: &[c_long] = &[
 /// The older forms that only this machine has.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
+    SYS_sync_file_range,
     SYS_open,
     SYS_creat,
     SYS_stat,
@@ -350,7 +350,11 @@ const OLDER: &[c_long] = &[
 ];
 
 #[cfg(target_arch = "aarch64")]
-const OLDER: &[c_long] = &[SYS_renameat];
+const OLDER: &[c_long] = &[RENAMEAT];
+
+/// What `rename` of glibc calls here; the libc crate names it with musl only.
+#[cfg(target_arch = "aarch64")]
+const RENAMEAT: c_long = 38;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[c_long] = &[];

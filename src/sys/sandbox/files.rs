@@ -55,10 +55,12 @@ pub(super) fn restrict(policy: &Policy) -> Result<u32, Failure> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let mut rules = Vec::new();
+    let always =
+        READABLE.iter().map(|path| (path, read)).chain(WRITABLE.iter().map(|path| (path, read | write)));
     // What this system does not have needs no rule.
-    rules.extend(READABLE.iter().filter_map(|path| Some((open(path.as_ref()).ok()?, read))));
-    rules.extend(WRITABLE.iter().filter_map(|path| Some((open(path.as_ref()).ok()?, read | write))));
+    let always = always
+        .filter_map(|(path, access)| Some(Rule { file: open(path.as_ref()).ok()?, access, asked: false }));
+    let mut rules: Vec<Rule> = always.collect();
     let granted = [
         ("read", &policy.read, read),
         ("write", &policy.write, read | write),
@@ -66,10 +68,17 @@ pub(super) fn restrict(policy: &Policy) -> Result<u32, Failure> {
     ];
     for (what, paths, access) in granted {
         for path in paths {
-            rules.push((open_granted(what, path).map_err(Failure::Path)?, access));
+            rules.push(Rule { file: open_granted(what, path).map_err(Failure::Path)?, access, asked: true });
         }
     }
     confine(rules, policy.network).map_err(Failure::System)
+}
+
+struct Rule {
+    file: OwnedFd,
+    access: BitFlags<AccessFs>,
+    /// The policy asks for it. Without the others tasks are only a little poorer.
+    asked: bool,
 }
 
 fn open(path: &OsStr) -> rustix::io::Result<OwnedFd> {
@@ -80,7 +89,7 @@ fn open_granted(what: &str, path: &OsString) -> Result<OwnedFd, String> {
     open(path).map_err(|errno| format!("`{what}` names {}, which cannot be opened: {errno}", path.display()))
 }
 
-fn confine(rules: Vec<(OwnedFd, BitFlags<AccessFs>)>, network: bool) -> Result<u32, String> {
+fn confine(rules: Vec<Rule>, network: bool) -> Result<u32, String> {
     let lacking = |error: &dyn std::fmt::Display| format!("landlock failed: {error}");
     let create = || {
         let ruleset =
@@ -89,12 +98,13 @@ fn confine(rules: Vec<(OwnedFd, BitFlags<AccessFs>)>, network: bool) -> Result<u
         ruleset.create()
     };
     let mut ruleset: RulesetCreated = create().map_err(|error| lacking(&error))?;
-    for (file, access) in rules {
+    for Rule { file, access, asked } in rules {
         let stat = rustix::fs::fstat(&file).map_err(|error| lacking(&error))?;
         let is_dir = FileType::from_raw_mode(stat.st_mode).is_dir();
         let access = if is_dir { access } else { access & AccessFs::from_file(NEWEST) };
-        ruleset =
-            ruleset.add_rule(PathBeneath::new(file.as_fd(), access)).map_err(|error| lacking(&error))?;
+        let added = (&mut ruleset).add_rule(PathBeneath::new(file.as_fd(), access)).map(drop);
+        // A file of no file system, such as a program that was started from memory, cannot have a rule.
+        added.or_else(|error| if asked { Err(lacking(&error)) } else { Ok(()) })?;
         if is_of_proc(&file) {
             // A rule is tied to an inode, and those of /proc live no longer than somebody looks at them.
             let _stays = ManuallyDrop::new(file);

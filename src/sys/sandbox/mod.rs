@@ -4,6 +4,9 @@
 //! Order matters. Without new privileges the kernel lets anybody confine itself; landlock needs files to be
 //! opened; the system calls come last, since they take away what the steps before need.
 
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+compile_error!("the feature `sandbox` knows the system calls of x86-64, aarch64 and riscv64 only");
+
 mod arguments;
 mod calls;
 mod files;
