@@ -52,7 +52,11 @@
 //!   program dies, its workers are gone a moment later.
 //!
 //! A process is a crash boundary, not a security boundary: a hostile task can do what the user who runs the program
-//! can do. It cannot make the parent crash, hang, or allocate without bound by what it sends.
+//! can do: read and write that user's files, use the network, signal, trace and inspect other processes, this one
+//! among them. It cannot make the parent crash, hang, or allocate without bound by what it sends. **It is a security
+//! boundary only with a sandbox**, which the feature `sandbox` adds: `Builder::sandbox` with `Sandbox::required()`
+//! takes all of that away and fails where the system cannot. What it does not protect from (the kernel's own faults,
+//! side channels, use of memory and CPU, wrong results, …) is listed on `Sandbox`.
 //!
 //! # Where to start
 //!
@@ -93,6 +97,8 @@
 //!
 //! * `auto-init` (default): workers recognise themselves before `main`. Without it, call [`init`] as the first line of
 //!   `main`.
+//! * `sandbox`: workers that reach no files, network or processes but those that they are given. Adds the crates
+//!   `landlock` and `seccompiler`.
 
 // `#[task]` names this crate by its public name, also in the crate's own tests.
 extern crate self as procpool;
@@ -127,6 +133,8 @@ pub use completed::{
     as_completed, wait,
 };
 pub use context::{Cancellation, Cancelled, Context, Scoped, context};
+#[cfg(feature = "sandbox")]
+pub use error::Protection;
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, Refusal, StartError,
     SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
@@ -135,6 +143,8 @@ pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
     ShutdownReport, WarmUp, default_max_workers,
 };
+#[cfg(feature = "sandbox")]
+pub use executor::{Sandbox, SandboxReport};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, Faults};
 pub use future::{Done, TaskFuture};

@@ -108,6 +108,8 @@ fn each_dependency_stands_behind_one_door() {
     for (name, doors) in [
         ("postcard", &["wire/codec.rs"][..]),
         ("async_process", &["launch/child.rs"]),
+        ("landlock", &["sys/sandbox/files.rs"]),
+        ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
         ("slab", &["scheduler/machine/mod.rs", "scheduler/machine/dispatch.rs"]),
     ] {

@@ -2,12 +2,18 @@
 //! refused), [`TaskError`] (the task was accepted and has no value).
 
 mod exit;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod start;
 mod submit;
 mod task;
 mod wait;
 
 pub use exit::{ExitCause, LimitHit, Panic, Phase, WorkerExit};
+#[cfg(feature = "sandbox")]
+pub(crate) use sandbox::Gap;
+#[cfg(feature = "sandbox")]
+pub use sandbox::Protection;
 pub use start::{HandshakeError, StartError};
 pub use submit::{Refusal, SubmitError};
 pub use task::{CodecSide, Ran, TaskError, TaskErrorKind, What};

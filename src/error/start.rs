@@ -76,6 +76,12 @@ pub enum StartError {
         /// The system's error.
         source: Arc<io::Error>,
     },
+    /// A worker cannot be confined as its sandbox asks (the feature `sandbox`): it was not started.
+    #[non_exhaustive]
+    Sandbox {
+        /// What would not be protected, or which path of the sandbox is wrong, and why.
+        message: String,
+    },
 }
 
 /// How the start of a worker went wrong after the process was made.
@@ -161,6 +167,7 @@ impl fmt::Display for StartError {
             StartError::Unsupported { what, source } => {
                 write!(f, "this system lacks {what}, which worker processes need: {source}")
             }
+            StartError::Sandbox { message } => write!(f, "a worker cannot be sandboxed: {message}"),
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::submit::Submitter;
 use crate::task::Task;
 
 pub use builder::{Builder, InitializerOutput, default_max_workers};
+#[cfg(feature = "sandbox")]
+pub use builder::{Sandbox, SandboxReport};
 pub use interrupt::CtrlC;
 pub use reserve::{Permit, Reserve};
 pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};

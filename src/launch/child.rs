@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_process::Child;
 
-use crate::error::{ExitCause, LimitHit, StartError};
+use crate::error::{ExitCause, HandshakeError, LimitHit, StartError};
 use crate::faults::{Point, Script};
 use crate::sys::leaf::{Ground, Leaf};
 use crate::sys::limits::Bounds;
@@ -22,7 +22,9 @@ use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark};
+#[cfg(feature = "sandbox")]
+use crate::wire::hello::Confinement;
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark};
 
 /// How to make the workers of a pool.
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ pub(crate) struct Worker {
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
     pub(crate) depth: u32,
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<Confinement>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +99,8 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
         initializer: worker.initializer,
         max_rss: worker.max_rss,
         inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
+        #[cfg(feature = "sandbox")]
+        sandbox: worker.sandbox.clone(),
     };
     socket::send_with(socket.as_fd(), &encode(&hello)?, [own.as_fd(), page.as_fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
@@ -177,6 +183,15 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     // The library panics where it cannot make its helper thread or its reactor.
     catch_unwind(AssertUnwindSafe(|| command.spawn()))
         .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
+}
+
+/// What a worker says that cannot be as it was asked to be.
+pub(crate) fn start_refused(body: &[u8]) -> StartError {
+    match codec::decode::<Refused>(body) {
+        Ok(Refused::Limits(message)) => StartError::Limits { message },
+        Ok(Refused::Sandbox(message)) => StartError::Sandbox { message },
+        Err(garbled) => StartError::Handshake(HandshakeError::Protocol { message: garbled }),
+    }
 }
 
 /// How a dead worker ended.

@@ -17,7 +17,6 @@ use crate::park;
 use crate::sys::{process, socket};
 use crate::task::Registry;
 use crate::transport::{Inbound, Piece, Received};
-use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 use crate::worker;
 
@@ -286,10 +285,7 @@ fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> 
                 Err(message) => worker.give_up(StartError::Initializer { message }),
             }
         }
-        Kind::StartRefused if !worker.ready => {
-            let message = codec::decode(&reply.body).unwrap_or_else(|garbled| garbled);
-            worker.give_up(StartError::Limits { message })
-        }
+        Kind::StartRefused if !worker.ready => worker.give_up(launch::start_refused(&reply.body)),
         Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
             worker.give_up(refused_start(&reply))
         }

@@ -59,6 +59,23 @@ pub(crate) fn close_inherited(list: &[Inherited]) {
     }
 }
 
+/// Closes all descriptors beyond the standard three but these: also those that came to be inherited while this
+/// process was being started. For the start of a worker, before any other code has run.
+#[cfg(feature = "sandbox")]
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let numbers = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
+        .filter(|&fd| fd > 2 && kept.iter().all(|kept| kept.as_raw_fd() != fd))
+        .collect::<Vec<_>>();
+    for fd in numbers {
+        // SAFETY: no Rust object of this process owns it: no code of the program has run yet, and what this crate
+        // has opened is among the kept ones. The descriptor of the listing itself is closed by now, and the answer
+        // to its number is EBADF.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
 /// Moves the socket that came as standard input to a high number that programs started by tasks do not
 /// inherit, and leaves `/dev/null` in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {

@@ -13,6 +13,8 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod oom;
 pub(crate) mod process;
+#[cfg(feature = "sandbox")]
+pub(crate) mod sandbox;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod start;

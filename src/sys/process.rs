@@ -87,6 +87,23 @@ pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Waits until the process behind a descriptor has ended, at most until then, and tells whether it has.
+#[cfg(feature = "sandbox")]
+pub(crate) fn ends_by(pidfd: BorrowedFd<'_>, until: std::time::Instant) -> io::Result<bool> {
+    loop {
+        let rest = until.saturating_duration_since(std::time::Instant::now());
+        let rest = rustix::event::Timespec {
+            tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: rest.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&rest)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// Whether the process behind a descriptor ends within a second. One that has just lost its children may take a
 /// moment to be seen as ended.
 pub(crate) fn is_ending(pidfd: BorrowedFd<'_>) -> bool {

@@ -37,6 +37,25 @@ pub(crate) struct Hello {
     pub(crate) faults: Rules,
     /// Descriptors that would leak into the worker.
     pub(crate) inherited: Vec<Inherited>,
+    /// What the worker may still do, before it runs anything of the program.
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<Confinement>,
+}
+
+/// The sandbox of a worker.
+#[cfg(feature = "sandbox")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    pub(crate) policy: crate::sys::sandbox::Policy,
+    /// It is there to tell what can be enforced, and ends then.
+    pub(crate) probe: bool,
+}
+
+/// Why a worker cannot be as it was asked to be: what it says in `StartRefused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refused {
+    Limits(String),
+    Sandbox(String),
 }
 
 /// What the marker of a worker says: the nonce in hexadecimal digits, and who starts it.

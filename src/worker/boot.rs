@@ -8,8 +8,7 @@
 //! A process that was started as a worker and does not recognise itself must never have workers, or each of
 //! them would go the same way: it is remembered as strayed.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::faults::{self, Point};
@@ -17,9 +16,9 @@ use crate::sys::{fd, limits, process, socket, start};
 use crate::transport::{Board, Inbound};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Header, Kind};
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark, marked_by};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
-use super::serve::{Serve, serve};
+use super::serve::{Serve, send, serve};
 use super::vigil;
 
 /// How many pools this process is nested in.
@@ -115,12 +114,17 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     faults::keep_channel(&socket);
     started = started.and_then(|()| faults::hit(Point::BootChannel));
     if let Err(message) = bounded {
-        refuse(&socket, &message);
+        refuse(socket.as_fd(), &Refused::Limits(message));
+    }
+    // Before the initialisers of the program and the vigil: a thread that exists would stay outside.
+    #[cfg(feature = "sandbox")]
+    if let Some(confinement) = &hello.sandbox {
+        super::confine::confine(confinement, socket.as_fd(), parent.as_fd());
     }
     prepare();
     started = started.and_then(|()| faults::hit(Point::BootPrepared));
     if let Err(error) = started {
-        refuse(&socket, &error.to_string());
+        refuse(socket.as_fd(), &Refused::Limits(error.to_string()));
     }
     if vigil::start(parent).is_err() {
         std::process::exit(71);
@@ -136,12 +140,11 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
 }
 
 /// Tells the parent why this worker cannot start, and ends.
-fn refuse(socket: &OwnedFd, message: &str) -> ! {
+pub(super) fn refuse(socket: BorrowedFd<'_>, why: &Refused) -> ! {
     let mut body = Vec::new();
-    let _ = codec::encode(message, &mut body, HELLO_MAX);
-    let header = Header { len: body.len() as u64, ..Header::new(Kind::StartRefused) }.to_bytes();
+    let _ = codec::encode(why, &mut body, HELLO_MAX);
     // A parent that does not hear it is dead, or sees this end.
-    let _ = socket::send(socket.as_fd(), &[IoSlice::new(&header), IoSlice::new(&body)], true);
+    let _ = send(socket, Header::new(Kind::StartRefused), &body);
     std::process::exit(72)
 }
 

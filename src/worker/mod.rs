@@ -2,6 +2,8 @@
 
 pub(crate) mod bell;
 mod boot;
+#[cfg(feature = "sandbox")]
+mod confine;
 pub(crate) mod current;
 pub(crate) mod panic;
 mod serve;

@@ -1,7 +1,7 @@
 //! The whole life of a worker.
 
 use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use crate::faults::{self, Point};
@@ -173,27 +173,30 @@ impl Worker {
     }
 
     fn send(&self, header: Header, body: &[u8]) -> io::Result<()> {
-        let is_reply = header.seq > 0 && header.kind != Kind::Ready;
-        let header = Header { len: body.len() as u64, ..header }.to_bytes();
-        let mut rest: [&[u8]; 2] = [&header, body];
-        let cut = if is_reply { faults::bytes(Point::ReplyBytes) } else { None };
-        if let Some(bytes) = cut {
-            rest = [
-                &header[..bytes.min(header.len())],
-                &body[..bytes.saturating_sub(header.len()).min(body.len())],
-            ];
-        }
-        while rest.iter().any(|piece| !piece.is_empty()) {
-            let mut sent = socket::send(self.socket.as_fd(), &rest.map(IoSlice::new), true)?;
-            for piece in &mut rest {
-                let taken = sent.min(piece.len());
-                *piece = &piece[taken..];
-                sent -= taken;
-            }
-        }
-        if cut.is_some() {
-            process::die();
-        }
-        Ok(())
+        send(self.socket.as_fd(), header, body)
     }
+}
+
+/// Sends one frame, whole.
+pub(super) fn send(socket: BorrowedFd<'_>, header: Header, body: &[u8]) -> io::Result<()> {
+    let is_reply = header.seq > 0 && header.kind != Kind::Ready;
+    let header = Header { len: body.len() as u64, ..header }.to_bytes();
+    let mut rest: [&[u8]; 2] = [&header, body];
+    let cut = if is_reply { faults::bytes(Point::ReplyBytes) } else { None };
+    if let Some(bytes) = cut {
+        let in_body = bytes.saturating_sub(header.len()).min(body.len());
+        rest = [&header[..bytes.min(header.len())], &body[..in_body]];
+    }
+    while rest.iter().any(|piece| !piece.is_empty()) {
+        let mut sent = socket::send(socket, &rest.map(IoSlice::new), true)?;
+        for piece in &mut rest {
+            let taken = sent.min(piece.len());
+            *piece = &piece[taken..];
+            sent -= taken;
+        }
+    }
+    if cut.is_some() {
+        process::die();
+    }
+    Ok(())
 }

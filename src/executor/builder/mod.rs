@@ -33,6 +33,12 @@ use crate::worker;
 
 use super::ProcessPoolExecutor;
 
+#[cfg(feature = "sandbox")]
+mod sandbox;
+
+#[cfg(feature = "sandbox")]
+pub use sandbox::{Sandbox, SandboxReport};
+
 /// More workers than any machine has use for: a number above it is a mistake.
 const MAX_WORKERS: usize = 4096;
 
@@ -82,6 +88,8 @@ pub struct Builder {
     start_timeout: Duration,
     stop_timeout: Duration,
     task_options: TaskOptions,
+    #[cfg(feature = "sandbox")]
+    sandbox: Option<Sandbox>,
 }
 
 impl Default for Builder {
@@ -105,6 +113,8 @@ impl Default for Builder {
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
             task_options: TaskOptions::new(),
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
         }
     }
 }
@@ -487,6 +497,13 @@ impl Builder {
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
             depth: worker::depth(),
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
+        };
+        #[cfg(feature = "sandbox")]
+        let worker = match &self.sandbox {
+            Some(sandbox) => sandbox.confine(worker, self.start_timeout)?,
+            None => worker,
         };
         let gate = self
             .max_pending
