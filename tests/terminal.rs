@@ -1,4 +1,4 @@
-//! A terminal's signals reach the program and not its workers (F23).
+//! A terminal's signals reach the program and not its workers (F23); Ctrl-C is a shutdown if that is asked for.
 
 #![allow(unsafe_code, reason = "a terminal, a session, and signal handlers")]
 
@@ -117,6 +117,93 @@ support::program! {
             }
             pool.shutdown(true).await;
         });
+        7
+    }
+
+    fn a_program_that_shuts_down_at_an_interrupt() -> i32 {
+        let (pool, futures, file) = busy_pool();
+        let guard = pool.shutdown_on_ctrl_c(Duration::from_secs(60)).expect("a handler");
+        println!("ready");
+        eventually("it is shutting down", PATIENCE, || pool.try_submit(never_end, ()).is_err());
+        std::fs::remove_file(file).expect("a file of ours");
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.result().expect("what was accepted is done"), n);
+        }
+        pool.shutdown(true).wait();
+        drop(guard);
+        7
+    }
+
+    fn a_program_that_gives_its_tasks_a_moment() -> i32 {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+        let other = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let futures: Vec<_> = (0..4).map(|_| pool.submit(never_end, ())).collect();
+        let guards = [&pool, &other].map(|pool| pool.shutdown_on_ctrl_c(Duration::from_millis(200)));
+        eventually("two tasks run", PATIENCE, || futures.iter().filter(|future| future.running()).count() == 2);
+        println!("ready");
+        for future in futures {
+            assert!(future.result().expect_err("it never ends").is_cancelled());
+        }
+        assert!(pool.shutdown(true).wait().leaked.is_empty());
+        assert!(other.shutdown(true).wait().leaked.is_empty());
+        drop(guards);
+        7
+    }
+
+    fn a_program_that_waits_for_long_unless_it_is_pressed() -> i32 {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+        let futures: Vec<_> = (0..4).map(|_| pool.submit(never_end, ())).collect();
+        let guard = pool.shutdown_on_ctrl_c(Duration::from_secs(3600)).expect("a handler");
+        eventually("two tasks run", PATIENCE, || futures.iter().filter(|future| future.running()).count() == 2);
+        println!("ready");
+        eventually("it is shutting down", PATIENCE, || pool.try_submit(never_end, ()).is_err());
+        println!("once");
+        for future in futures {
+            assert!(future.result().expect_err("it never ends").is_cancelled());
+        }
+        pool.shutdown(true).wait();
+        println!("twice");
+        drop(guard);
+        7
+    }
+
+    /// The pool has ended, and the program hangs.
+    fn a_program_that_hangs_after_its_pool() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let _guard = pool.shutdown_on_ctrl_c(Duration::from_secs(3600)).expect("a handler");
+        pool.shutdown(true).wait();
+        println!("ready");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn a_program_that_has_given_the_interrupt_back() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        drop(pool.shutdown_on_ctrl_c(Duration::from_secs(3600)).expect("a handler"));
+        let is_ours = || support::procfs::threads(std::process::id()).iter().any(|(_, name)| name == "procpool-ctrl-c");
+        eventually("the thread is gone", PATIENCE, || !is_ours());
+        println!("ready");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Its own handler counts as well, and is in its place again in the end.
+    fn a_program_with_a_handler_of_its_own() -> i32 {
+        catch_signals();
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let guard = pool.shutdown_on_ctrl_c(Duration::from_secs(1)).expect("a handler");
+        println!("ready");
+        eventually("both have heard it", PATIENCE, || {
+            CAUGHT.load(Ordering::Relaxed) == 1 && pool.try_submit(never_end, ()).is_err()
+        });
+        drop((guard, pool));
+        eventually("the thread is gone", PATIENCE, || {
+            !support::procfs::threads(std::process::id()).iter().any(|(_, name)| name == "procpool-ctrl-c")
+        });
+        println!("again");
+        eventually("it is heard", PATIENCE, || CAUGHT.load(Ordering::Relaxed) == 2);
         7
     }
 
@@ -257,6 +344,15 @@ fn dies(signal: i32, act: impl FnOnce(&mut OnTerminal)) {
     println!("T_orphan after signal {signal}: {:?}", began.elapsed());
 }
 
+fn ends_by_interrupt(name: &str) {
+    let mut program = OnTerminal::start(name);
+    program.read_until("ready");
+    program.press(INTERRUPT);
+    let status = program.wait();
+    assert_eq!(status.signal(), Some(libc::SIGINT), "{status}; on the terminal:\n{}", program.seen);
+    eventually("nothing is left", ORPHAN, || tagged_pids().is_empty());
+}
+
 support::isolated! {
     timeout = 60;
 
@@ -286,6 +382,39 @@ support::isolated! {
 
     fn a_hang_up_ends_the_program_and_all_that_it_started() {
         dies(libc::SIGHUP, OnTerminal::hang_up);
+    }
+
+    fn an_interrupt_can_be_a_shutdown_that_finishes_what_was_accepted() {
+        survives("a_program_that_shuts_down_at_an_interrupt", |program| program.press(INTERRUPT));
+    }
+
+    fn a_shutdown_by_interrupt_is_bounded_for_all_pools() {
+        survives("a_program_that_gives_its_tasks_a_moment", |program| program.press(INTERRUPT));
+    }
+
+    fn a_second_interrupt_kills() {
+        survives("a_program_that_waits_for_long_unless_it_is_pressed", |program| {
+            program.press(INTERRUPT);
+            program.read_until("once");
+            program.press(INTERRUPT);
+            program.read_until("twice");
+        });
+    }
+
+    fn an_interrupt_that_finds_the_pool_ended_ends_the_program() {
+        ends_by_interrupt("a_program_that_hangs_after_its_pool");
+    }
+
+    fn an_interrupt_that_was_given_back_ends_the_program() {
+        ends_by_interrupt("a_program_that_has_given_the_interrupt_back");
+    }
+
+    fn a_programs_own_handler_is_called_and_comes_back() {
+        survives("a_program_with_a_handler_of_its_own", |program| {
+            program.press(INTERRUPT);
+            program.read_until("again");
+            program.press(INTERRUPT);
+        });
     }
 
     fn tasks_and_what_they_start_have_the_default_dispositions() {
