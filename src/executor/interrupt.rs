@@ -21,17 +21,19 @@ struct Watched {
     told: u8,
 }
 
-#[derive(Default)]
 struct Watch {
     pools: Vec<Watched>,
     next: u64,
-    /// A thread waits for interrupts.
-    attended: bool,
+    /// The thread that waits for interrupts, counted from 1; 0 when there is none. One that finds another number here
+    /// ends.
+    attendant: u64,
+    threads: u64,
     /// Interrupts that have been acted upon.
     heard: u32,
 }
 
-static WATCH: Mutex<Watch> = Mutex::new(Watch { pools: Vec::new(), next: 0, attended: false, heard: 0 });
+static WATCH: Mutex<Watch> =
+    Mutex::new(Watch { pools: Vec::new(), next: 0, attendant: 0, threads: 0, heard: 0 });
 
 /// Nothing under this lock calls foreign code.
 fn watch() -> MutexGuard<'static, Watch> {
@@ -79,17 +81,19 @@ impl ProcessPoolExecutor {
     /// ```
     pub fn shutdown_on_ctrl_c(&self, grace: Duration) -> io::Result<CtrlC> {
         let mut watch = watch();
-        if !watch.attended {
+        if watch.attendant == 0 {
             if !interrupt::install()? {
                 return Ok(CtrlC { id: None });
             }
             watch.heard = interrupt::interrupts();
-            let attended = thread::Builder::new().name("procpool-ctrl-c".to_owned()).spawn(attend);
-            if let Err(error) = attended {
+            watch.threads += 1;
+            let number = watch.threads;
+            let attend = move || attend(number);
+            if let Err(error) = thread::Builder::new().name("procpool-ctrl-c".to_owned()).spawn(attend) {
                 interrupt::uninstall();
                 return Err(error);
             }
-            watch.attended = true;
+            watch.attendant = number;
         }
         watch.next += 1;
         let id = watch.next;
@@ -102,7 +106,9 @@ impl Drop for CtrlC {
     fn drop(&mut self) {
         let mut watch = watch();
         watch.pools.retain(|watched| Some(watched.id) != self.id);
-        if watch.pools.is_empty() {
+        if watch.pools.is_empty() && watch.attendant != 0 {
+            watch.attendant = 0;
+            interrupt::uninstall();
             interrupt::stir();
         }
     }
@@ -115,14 +121,12 @@ impl fmt::Debug for CtrlC {
 }
 
 /// The life of the thread: until nobody wants it any more.
-fn attend() {
+fn attend(number: u64) {
     process::block_signals();
     loop {
         let seen = interrupt::seen();
         let mut watch = watch();
-        if watch.pools.is_empty() {
-            watch.attended = false;
-            interrupt::uninstall();
+        if watch.attendant != number {
             return;
         }
         let mut orders = Vec::new();

@@ -28,6 +28,7 @@ mod ledger;
 pub mod procfs;
 pub mod program;
 mod role;
+pub mod terminal;
 mod watchdog;
 
 pub use census::{Census, no_census, warmed_up};
