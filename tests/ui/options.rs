@@ -4,7 +4,7 @@ use procpool::task;
 
 const NAME: &str = "name";
 
-#[task(retries = 2)]
+#[task(retry = 2)]
 fn unknown() {}
 
 #[task(name = "a", timeout = "1s", name = "b")]
