@@ -26,10 +26,7 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(whole, pieces, "the cut makes no difference");
 }
 
-fn read<'a>(
-    decoder: &mut Decoder,
-    pieces: &mut dyn Iterator<Item = &'a [u8]>,
-) -> (Vec<Frame>, Option<Malformed>) {
+fn read(decoder: &mut Decoder, pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Frame>, Option<Malformed>) {
     let mut frames = Vec::new();
     for mut piece in pieces {
         loop {

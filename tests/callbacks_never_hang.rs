@@ -46,7 +46,8 @@ support::isolated! {
     fn no_wait_in_a_callback_hangs_the_pool() {
         let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
         let refused = |told: Result<(), String>| told.expect_err("a panic that says why");
-        let waits: [(&str, fn(ProcessPoolExecutor)); 6] = [
+        type Act = fn(ProcessPoolExecutor);
+        let waits: [(&str, Act); 6] = [
             ("wait", |pool| drop(wait([pool.submit(double, 1)], ReturnWhen::AllCompleted).wait())),
             ("as_completed", |pool| drop(as_completed([pool.submit(double, 1)]).into_iter().next())),
             ("map", |pool| drop(pool.map(double, 0..10).into_iter().next())),

@@ -24,9 +24,12 @@ const NAME: &str = "procpool-";
 /// Where leaves are made, and what is written into each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ground {
-    /// Directories in which to make a leaf, and the files to fill there; those with `true` need not exist.
-    places: Vec<(PathBuf, Vec<(&'static str, String, bool)>)>,
+    /// Directories in which to make a leaf, and what to fill there.
+    places: Vec<(PathBuf, Vec<Setting>)>,
 }
+
+/// A file of a leaf, what to write into it, and whether it need not exist.
+type Setting = (&'static str, String, bool);
 
 impl Ground {
     /// Finds where leaves can be made, by making one.
@@ -127,7 +130,7 @@ fn candidates(root: &Path, groups: &str, shares: Shares) -> Vec<Ground> {
                 .map(|place| Ground { places: vec![(place, files.clone())] }),
         );
     }
-    let one = |controller: &str, files: Vec<(&'static str, String, bool)>| {
+    let one = |controller: &str, files: Vec<Setting>| {
         let place = root.join(controller).join(own(controller)?);
         place.exists().then_some((place, files))
     };

@@ -45,9 +45,8 @@ pub(crate) fn apply(bounds: &Bounds) -> Result<(), String> {
     }
     // Lowering it takes rights; where nothing was asked for, what can be had is enough.
     let told = std::fs::write("/proc/self/oom_score_adj", bounds.oom_score_adj.unwrap_or(500).to_string());
-    match (told, bounds.oom_score_adj) {
-        (Err(error), Some(_)) => return Err(refused("oom_score_adj", &error)),
-        _ => {}
+    if let (Err(error), Some(_)) = (told, bounds.oom_score_adj) {
+        return Err(refused("oom_score_adj", &error));
     }
     if !bounds.core_dumps {
         let maximum = rustix::process::getrlimit(Resource::Core).maximum;
