@@ -9,7 +9,7 @@ mod present;
 mod script;
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use absent::{Rules, Script, arm, bytes, hit, keep_channel, task};
+pub(crate) use absent::{Rules, Script, bytes, hit, keep_channel, task};
 #[cfg(feature = "faults")]
 pub(crate) use present::{arm, bytes, hit, keep_channel, task};
 #[cfg(feature = "faults")]

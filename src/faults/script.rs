@@ -209,6 +209,10 @@ impl Script {
         Script { rules: faults.rules, hits, ..Script::default() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// What the worker is told that is made next.
     pub(crate) fn next_launch(&self) -> Rules {
         let launch = self.launches.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,73 +1,34 @@
-//! Starts a worker process: this very program, with a socket as its standard input in which its instructions
+//! A worker that is a process: this very program, with a socket as its standard input in which its instructions
 //! already wait. The only file that names async-process.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_process::Child;
 
-use crate::error::{ExitCause, HandshakeError, LimitHit, StartError};
-use crate::faults::{Point, Script};
-use crate::sys::leaf::{Ground, Leaf};
-use crate::sys::limits::Bounds;
+use crate::error::{ExitCause, LimitHit, StartError};
+use crate::faults::Point;
+use crate::sys::leaf::Leaf;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark};
 
-#[cfg(feature = "sandbox")]
-use crate::wire::hello::Confinement;
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark};
-
-/// How to make the workers of a pool.
-#[derive(Debug, Default)]
-pub(crate) struct Worker {
-    /// Changes to the environment, in order.
-    pub(crate) env: Vec<EnvChange>,
-    pub(crate) current_dir: Option<PathBuf>,
-    pub(crate) limit: u64,
-    /// What each worker puts itself under.
-    pub(crate) bounds: Bounds,
-    /// Where its control groups are made, if it has its own.
-    pub(crate) ground: Option<Ground>,
-    pub(crate) faults: Script,
-    pub(crate) initializer: bool,
-    /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
-    pub(crate) max_rss: u64,
-    pub(crate) depth: u32,
-    #[cfg(feature = "sandbox")]
-    pub(crate) sandbox: Option<Confinement>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum EnvChange {
-    Set(OsString, OsString),
-    Remove(OsString),
-    Clear,
-}
-
-/// A worker on its way to becoming ready: the process, and the two ways to talk to it.
-#[derive(Debug)]
-pub(crate) struct Launched {
-    pub(crate) process: Process,
-    pub(crate) socket: OwnedFd,
-    pub(crate) board: Board,
-}
+use super::{EnvChange, Exit, Launched, Worker};
 
 /// A process that has not been reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    pub(crate) pid: u32,
+    pub(super) pid: u32,
     /// Readable when the process has ended.
-    pub(crate) pidfd: OwnedFd,
+    pub(super) pidfd: OwnedFd,
     oom_before: OomCounts,
     /// Its own control groups. Removed with this, when it has been reaped.
     leaf: Option<Leaf>,
@@ -79,7 +40,7 @@ const DESCRIPTORS: usize = 14;
 
 /// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
-pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartError> {
+pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     let own = process::own_pidfd()
         .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
@@ -119,7 +80,8 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     match spawned {
         Ok((child, pidfd)) => {
             let pid = child.id();
-            Ok(Launched { process: Process { child, pid, pidfd, oom_before, leaf }, socket, board })
+            let process = Process { child, pid, pidfd, oom_before, leaf };
+            Ok(Launched { process: super::Process::Child(process), socket, board })
         }
         Err(error) => {
             drop((socket, board));
@@ -185,37 +147,20 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
         .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
 }
 
-/// What a worker says that cannot be as it was asked to be.
-pub(crate) fn start_refused(body: &[u8]) -> StartError {
-    match codec::decode::<Refused>(body) {
-        Ok(Refused::Limits(message)) => StartError::Limits { message },
-        Ok(Refused::Sandbox(message)) => StartError::Sandbox { message },
-        Err(garbled) => StartError::Handshake(HandshakeError::Protocol { message: garbled }),
-    }
-}
-
-/// How a dead worker ended.
-#[derive(Debug)]
-pub(crate) struct Exit {
-    pub(crate) cause: ExitCause,
-    pub(crate) oom: Option<bool>,
-    pub(crate) limit: Option<LimitHit>,
-}
-
 impl Process {
     /// Kills the worker and everything in its process group.
-    pub(crate) fn kill(&self) {
+    pub(super) fn kill(&self) {
         process::kill(self.pidfd.as_fd());
         process::kill_group(self.pid);
     }
 
     /// Asks the worker and everything in its process group to end.
-    pub(crate) fn terminate(&self) {
+    pub(super) fn terminate(&self) {
         process::terminate_group(self.pid);
     }
 
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
-    pub(crate) fn reap(mut self) -> Exit {
+    pub(super) fn reap(mut self) -> Exit {
         process::kill_group(self.pid);
         let struck = match &self.leaf {
             Some(leaf) => leaf.ran_out_of_memory(),

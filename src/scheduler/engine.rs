@@ -351,7 +351,9 @@ impl Engine {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.core().links.iter().flatten().map(|link| link.pid).collect()
+        let pids = self.core().links.iter().flatten().map(|link| link.pid).collect::<Vec<_>>();
+        // Threads of this program are no processes of the pool's.
+        pids.into_iter().filter(|&pid| pid != self.owner).collect()
     }
 
     /// What a shutdown reports: the counts, and the processes that could not be killed.

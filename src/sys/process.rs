@@ -139,7 +139,7 @@ pub(crate) fn block_signals() {
 }
 
 /// Lets all signals through to the calling thread.
-fn unblock_signals() {
+pub(crate) fn unblock_signals() {
     // SAFETY: an all-zero signal set is a valid value to be filled, and the mask concerns this thread only.
     unsafe {
         let mut none = std::mem::zeroed();

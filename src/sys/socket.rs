@@ -101,6 +101,12 @@ pub(crate) fn stop_receiving(fd: impl AsFd) {
     let _ = shutdown(fd, Shutdown::Read);
 }
 
+/// Ends the stream both ways: whoever reads from it or writes to it is woken.
+pub(crate) fn shut(fd: impl AsFd) {
+    // Fails only when the peer is gone already.
+    let _ = shutdown(fd, Shutdown::Both);
+}
+
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
