@@ -6,12 +6,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::Ordering;
 
 use rustix::event::EventfdFlags;
 
 use crate::error::{ExitCause, StartError};
+use crate::primitive::{AtomicBool, thread};
 use crate::sys::socket;
 use crate::transport::{Board, Inbound};
 use crate::worker::place::Place;

@@ -1,7 +1,7 @@
 //! The machine at work: events from any thread, effects performed, nobody called under the lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use async_lock::Semaphore;
 use crate::error::{Phase, Refusal};
 use crate::faults::Point;
 use crate::launch::Worker;
+use crate::primitive::{Mutex, MutexGuard};
 use crate::sys::clock;
 use crate::transport::Piece;
 use crate::wire::frame::{Header, Kind};

@@ -1,11 +1,12 @@
 //! Where a task's outcome waits for whoever asked for it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::TaskError;
+use crate::primitive::{Mutex, MutexGuard};
 
 /// How a task ended, its value still encoded.
 #[derive(Debug)]

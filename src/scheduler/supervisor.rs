@@ -6,13 +6,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
 use crate::faults::Point;
 use crate::launch::{self, Launched, Process};
 use crate::park;
+use crate::primitive::thread;
 use crate::sys::{process, socket};
 use crate::task::Registry;
 use crate::transport::{Inbound, Piece, Received};

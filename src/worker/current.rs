@@ -7,11 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::primitive::{AtomicBool, Mutex, MutexGuard, thread_local};
 use crate::sys::clock;
 use crate::task::{Registry, TaskNumber, guarded};
 use crate::wire::frame::Header;
@@ -73,12 +74,12 @@ pub(super) fn begin(desk: &Arc<Desk>, header: &Header, since: u64) {
         over: AtomicBool::new(false),
         waiting: Mutex::default(),
     };
-    CURRENT.set(Some(Arc::new(running)));
+    CURRENT.with(|current| current.replace(Some(Arc::new(running))));
 }
 
 /// The body has ended.
 pub(super) fn end() {
-    if let Some(running) = CURRENT.take() {
+    if let Some(running) = CURRENT.with(RefCell::take) {
         running.end();
     }
 }
@@ -94,10 +95,10 @@ pub(crate) fn within<R>(running: Option<Arc<Running>>, body: impl FnOnce() -> R)
     struct Back(Option<Arc<Running>>);
     impl Drop for Back {
         fn drop(&mut self) {
-            CURRENT.set(self.0.take());
+            CURRENT.with(|current| current.replace(self.0.take()));
         }
     }
-    let _back = Back(CURRENT.replace(running));
+    let _back = Back(CURRENT.with(|current| current.replace(running)));
     body()
 }
 

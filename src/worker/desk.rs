@@ -4,10 +4,10 @@
 //! starts when the first of them comes; a worker whose tasks only ever look has no such thread.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 
+use crate::primitive::{AtomicBool, Mutex, MutexGuard, thread};
 use crate::sys::process;
 use crate::transport::Board;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 
 use crate::error::Panic;
+use crate::primitive::thread_local;
 use crate::sys::stack;
 use crate::task::Payload;
 
@@ -35,7 +36,7 @@ static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
 /// process their last words.
 pub(super) fn serve_with_last_words(desk: Arc<Desk>) {
     let _ = LAST_WORDS.set(LastWords { desk, seq: AtomicU64::new(0) });
-    SPEAKS.set(true);
+    SPEAKS.with(|speaks| speaks.set(true));
     stack::watch(|| say("stack overflow"));
     serve();
 }
@@ -43,7 +44,7 @@ pub(super) fn serve_with_last_words(desk: Arc<Desk>) {
 /// This thread runs tasks from now on: panics leave their place.
 pub(super) fn serve() {
     static HOOK: Once = Once::new();
-    SERVING.set(true);
+    SERVING.with(|serving| serving.set(true));
     HOOK.call_once(|| {
         let next = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -55,8 +56,8 @@ pub(super) fn serve() {
 
 /// The task whose last words the next ones are.
 pub(crate) fn begin(seq: u64) {
-    PLACE.set(None);
-    if SPEAKS.get()
+    PLACE.with(|place| place.replace(None));
+    if SPEAKS.with(Cell::get)
         && let Some(words) = LAST_WORDS.get()
     {
         words.seq.store(seq, Ordering::Relaxed);
@@ -78,16 +79,16 @@ fn note(info: &PanicHookInfo<'_>) {
     if !info.location().is_some_and(|location| location.file().ends_with("core/src/panicking.rs")) {
         say(&format!("{location}\n{message}"));
     }
-    if SERVING.get() {
+    if SERVING.with(Cell::get) {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-        PLACE.with_borrow_mut(|place| *place = Some((location, backtrace)));
+        PLACE.with(|place| place.replace(Some((location, backtrace))));
     }
 }
 
 /// Puts together what a caught panic said.
 pub(crate) fn describe(payload: Payload) -> Panic {
-    let (location, backtrace) = match PLACE.take() {
+    let (location, backtrace) = match PLACE.with(RefCell::take) {
         Some((location, backtrace)) => (Some(location), backtrace),
         None => (None, None),
     };

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use crate::primitive::thread_local;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The worker's number in its pool, from 0.
@@ -27,7 +29,7 @@ pub(super) fn take_process(place: Place) {
 
 /// This thread is a worker from now on.
 pub(super) fn take_thread(place: Place) {
-    THREAD.set(Some(place));
+    THREAD.with(|here| here.set(Some(place)));
 }
 
 /// The place of the code that calls this.
