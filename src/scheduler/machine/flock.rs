@@ -16,12 +16,12 @@ impl<J: Clone, R> Machine<J, R> {
             return;
         }
         let count = |of: fn(&Lane) -> bool| self.lanes.iter().filter(|lane| of(lane)).count();
-        let starting = count(Lane::is_starting);
-        let for_tasks = match self.warm {
+        let starting = count(|lane| lane.is_starting() && !lane.surplus);
+        let for_tasks = self.backlog.len().saturating_sub(starting);
+        let wanted = match self.warm {
             true => self.lanes.len(),
-            false => self.backlog.len().saturating_sub(starting),
+            false => for_tasks.max(self.missing(starting + count(Lane::is_fresh))),
         };
-        let wanted = for_tasks.max(self.missing(starting + count(Lane::is_fresh)));
         // After a failure one worker tries for all, until one succeeds.
         let wanted = match self.starts.has_failed() {
             true => wanted.min(1usize.saturating_sub(count(Lane::is_undecided))),
@@ -98,6 +98,9 @@ impl<J: Clone, R> Machine<J, R> {
         let has_come = |moment: Option<Instant>| moment.is_some_and(|at| at <= now);
         let up = self.lanes.iter().filter(|lane| lane.is_fresh()).count();
         let minimum = self.minimum();
+        // It is wanted as long as the others are started that it is to be up with.
+        let again = self.settings.idle_timeout.filter(|_| self.warm);
+        let again = again.map(|timeout| now + timeout.max(*policy::LOOK_AGAIN.end()));
         let lane = &mut self.lanes[lane_no.0];
         if has_come(lane.expires) {
             lane.wear(WorkerEndReason::MaxAge);
@@ -105,15 +108,15 @@ impl<J: Clone, R> Machine<J, R> {
             lane.expires = None;
         }
         if has_come(lane.idle_until) {
-            lane.idle_until = None;
-            if up > minimum {
+            lane.idle_until = again;
+            if up > minimum && again.is_none() {
                 lane.wear(WorkerEndReason::Idle);
             }
         }
     }
 
     /// There may be so many workers from now on. Those that are too many finish what they have.
-    pub(super) fn resize(&mut self, now: Instant, max_workers: usize) {
+    pub(super) fn resize(&mut self, now: Instant, max_workers: usize, effects: &mut Effects<J, R>) {
         self.settings.max_workers = max_workers;
         let mut usable = self.lanes.iter().filter(|lane| lane.is_usable()).count();
         for lane in self.lanes.iter_mut().filter(|lane| lane.surplus && !lane.is_lost()) {
@@ -139,6 +142,10 @@ impl<J: Clone, R> Machine<J, R> {
             if lane.is_up() {
                 lane.wear(WorkerEndReason::Resized);
             }
+        }
+        if self.warm && self.is_complete() {
+            self.warm = false;
+            effects.push(Effect::Roused);
         }
     }
 }
