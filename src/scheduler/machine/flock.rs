@@ -15,8 +15,9 @@ impl<J: Clone, R> Machine<J, R> {
         if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
             return;
         }
+        self.keep_surplus();
         let count = |of: fn(&Lane) -> bool| self.lanes.iter().filter(|lane| of(lane)).count();
-        let starting = count(|lane| lane.is_starting() && !lane.surplus);
+        let starting = count(Lane::is_starting);
         let for_tasks = self.backlog.len().saturating_sub(starting);
         let wanted = match self.warm {
             true => self.lanes.len(),
@@ -42,6 +43,18 @@ impl<J: Clone, R> Machine<J, R> {
             effects.push(Effect::Launch { lane });
         }
         self.wake_by(Some(until));
+    }
+
+    /// Where a place has no worker, one of those that are too many takes it and stays: nobody is launched beyond
+    /// the most that there may be.
+    fn keep_surplus(&mut self) {
+        let place = |lanes: &[Lane], of: fn(&Lane) -> bool| lanes.iter().position(of);
+        while let Some(kept) = place(&self.lanes, |lane| lane.surplus && (lane.is_starting() || lane.is_up()))
+            && let Some(free) = place(&self.lanes, Lane::may_launch)
+        {
+            self.lanes[kept].keep();
+            self.lanes[free].surplus = true;
+        }
     }
 
     /// How many workers are missing from the minimum, if there are so many.
@@ -121,8 +134,7 @@ impl<J: Clone, R> Machine<J, R> {
         let mut usable = self.lanes.iter().filter(|lane| lane.is_usable()).count();
         for lane in self.lanes.iter_mut().filter(|lane| lane.surplus && !lane.is_lost()) {
             if usable < max_workers {
-                lane.surplus = false;
-                lane.worn.take_if(|why| *why == WorkerEndReason::Resized);
+                lane.keep();
                 usable += 1;
             }
         }

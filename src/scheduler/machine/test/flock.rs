@@ -273,7 +273,7 @@ fn a_worker_that_starts_in_a_pool_that_shrank_ends_at_once() {
 }
 
 #[test]
-fn a_worker_that_starts_in_a_pool_that_shrank_is_not_counted_on() {
+fn a_worker_too_many_takes_the_place_of_one_that_is_gone() {
     check(
         workers(2),
         "
@@ -287,7 +287,18 @@ fn a_worker_that_starts_in_a_pool_that_shrank_is_not_counted_on() {
         resize 1
         down 0 running
         < settle 1 died running ran=maybe
+        up 1
+        < roused
+        < send 1 2
+        submit 3
+        resize 2
         < launch 0
+        resize 1
+        down 1 running
+        < settle 2 died running ran=maybe
+        up 0
+        < roused
+        < send 0 3
         ",
     );
 }
