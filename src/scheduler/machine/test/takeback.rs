@@ -82,7 +82,7 @@ fn a_running_task_is_killed_and_those_behind_it_go_on() {
         kill 1
         < revoke 0 1
         kept 1
-        counts cancelled 1 killed 1 pending 2 leaked 0
+        counts cancelled 1 killed 1 pending 1 leaked 0
         down 0 running sent
         < launch 0
         up 0
@@ -241,7 +241,7 @@ fn a_task_may_come_back_and_be_cancelled_in_one_moment() {
         kept 1
         < settle 1 killed ran=maybe
         < kill 0
-        counts cancelled 2 killed 1 pending 1 leaked 0
+        counts cancelled 2 killed 1 pending 0 leaked 0
         ",
     );
 }
