@@ -3,6 +3,7 @@
 #[cfg(feature = "faults")]
 mod faults;
 mod flock;
+mod kernel;
 mod limits;
 
 use std::ffi::OsStr;
@@ -480,12 +481,7 @@ impl Builder {
             return Err(mistake);
         }
         check_program()?;
-        process::own_pidfd().map_err(|error| match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
-                StartError::spawn("open a descriptor of this process", error)
-            }
-            _ => StartError::Unsupported { what: "pidfd_open (Linux 5.3)", source: Arc::new(error) },
-        })?;
+        kernel::check()?;
         let (bounds, ground) = self.limits.prepare()?;
         let worker = Worker {
             bounds,
