@@ -130,10 +130,14 @@ impl<T> TaskFuture<T> {
     }
 
     fn cancel_by(&self, how: Cancel) -> bool {
-        if let Some(Accepted { engine, task, .. }) = &self.accepted
-            && !self.slot.is_done()
-        {
-            engine.cancel(*task, how);
+        if let Some(Accepted { engine, task, .. }) = &self.accepted {
+            // In a copy of the program, made by `fork`, the slot's lock may be held for ever.
+            if engine.is_copy() {
+                return false;
+            }
+            if !self.slot.is_done() {
+                engine.cancel(*task, how);
+            }
         }
         self.cancelled()
     }

@@ -149,6 +149,22 @@ fn the_pure_half_of_the_scheduler_reads_no_clock_and_touches_no_system() {
     }
 }
 
+/// The lints know functions; this knows the clock's other names as well.
+#[test]
+fn nobody_reads_the_wall_clock() {
+    for (_, path, code) in modules() {
+        for (number, line) in code_lines(&code) {
+            for word in ["SystemTime", "Realtime", "CLOCK_REALTIME", "libc::gettimeofday", "libc::time("] {
+                assert!(
+                    !line.contains(word),
+                    "{}:{number}: {word}, which jumps when it is set",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_file_fits_in_a_head() {
     for (_, path, code) in modules() {

@@ -1,10 +1,10 @@
-//! A value that cannot be encoded or decoded fails its own task and nothing else (F11 to F14).
+//! A value that cannot be encoded or decoded fails its own task and nothing else (F11 to F14, F47).
 
 mod support;
 
 use procpool::{CodecSide, Phase, ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, What, task};
 use serde::de::Error as _;
-use serde::ser::{Error as _, SerializeSeq};
+use serde::ser::{Error as _, SerializeSeq, SerializeTuple};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that fails on its way, at one of four places: encode or decode, and there by an error, a panic, an
@@ -169,32 +169,75 @@ support::isolated! {
     }
 
     fn a_result_that_nests_without_end_is_an_error_and_not_a_stack_overflow() {
-        let pool = pool();
-        let error = std::thread::Builder::new()
-            .stack_size(256 << 10)
-            .spawn(move || pool.submit(nested, 1_000_000).result().expect_err("too deep"))
-            .expect("a thread")
-            .join()
-            .expect("no overflow");
-        assert!(matches!(error.kind(), TaskErrorKind::Codec { what: What::Result, .. }), "{error}");
+        let error = on_a_small_stack(|pool| pool.submit(nested, 1_000_000).result().map(drop).expect_err("too deep"));
+        assert_codec(&error, What::Result, CodecSide::Decode, Ran::Yes, "nested more than 128 levels deep");
+    }
+
+    fn a_result_of_more_elements_than_memory_holds_is_an_error_at_once() {
+        let error = on_a_small_stack(|pool| pool.submit(endless, 1 << 60).result().map(drop).expect_err("too many"));
+        assert_codec(&error, What::Result, CodecSide::Decode, Ran::Yes, "more elements than bytes");
+    }
+
+    fn ruinous_results_are_errors_in_callbacks_and_bundles_as_well() {
+        on_a_small_stack(|pool| {
+            // The callback runs on the pool's own thread, whose stack nobody chose for that.
+            let future = pool.submit(nested, 1_000_000);
+            let (tell, told) = std::sync::mpsc::channel();
+            future.add_done_callback(move |done| tell.send(done.result().map(drop)).expect("somebody listens"));
+            let error = told.recv().expect("it was called").expect_err("too deep");
+            assert_codec(&error, What::Result, CodecSide::Decode, Ran::Yes, "128 levels");
+
+            let together: Vec<_> = pool.map(endless, [1 << 60, 3, 1 << 61, 0]).chunksize(4).into_iter().collect();
+            let lengths: Vec<Option<usize>> = together.into_iter().map(|end| end.ok().map(|units| units.0.len())).collect();
+            assert_eq!(lengths, [None, Some(3), None, Some(0)], "one bad value is one error");
+        });
     }
 }
 
+/// Runs `body` where a stack overflow comes early, and looks that the pool goes on with the same worker.
+fn on_a_small_stack<T: Send + 'static>(body: impl FnOnce(&ProcessPoolExecutor) -> T + Send + 'static) -> T {
+    let pool = pool();
+    let worker = pool.submit(own_pid, ()).result().expect("a value");
+    let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        let told = body(&pool);
+        assert_eq!(pool.submit(own_pid, ()).result().expect("the pool goes on"), worker);
+        told
+    });
+    thread.expect("a thread").join().expect("no overflow")
+}
+
+/// What the parent expects: each level is one byte.
 #[derive(Debug, Deserialize)]
 struct Nest(#[allow(dead_code, reason = "only its depth matters")] Option<Box<Nest>>);
 
 /// Writes a million levels without recursing: what a hostile worker could send.
 impl Serialize for Nest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tuple = serializer.serialize_seq(Some(1_000_000))?;
+        let mut levels = serializer.serialize_tuple(1_000_000)?;
         for _ in 0..1_000_000 {
-            tuple.serialize_element(&true)?;
+            levels.serialize_element(&true)?;
         }
-        tuple.end()
+        levels.end()
     }
 }
 
 #[task]
 fn nested(_levels: u32) -> Nest {
     Nest(None)
+}
+
+/// What the parent expects: a list whose elements take no bytes.
+#[derive(Debug, Deserialize)]
+struct Units(Vec<()>, #[serde(skip)] u64);
+
+/// Writes a length alone: what a hostile worker could send.
+impl Serialize for Units {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.1.serialize(serializer)
+    }
+}
+
+#[task]
+fn endless(length: u64) -> Units {
+    Units(Vec::new(), length)
 }

@@ -295,7 +295,7 @@ impl Engine {
 
     /// Whether this process is a copy of the pool's, made by `fork`: it must leave the workers alone, and the
     /// lock, which another thread may have held at that moment.
-    fn is_copy(&self) -> bool {
+    pub(crate) fn is_copy(&self) -> bool {
         std::process::id() != self.owner
     }
 

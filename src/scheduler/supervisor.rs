@@ -75,6 +75,7 @@ struct Attended {
 
 impl Supervisor {
     fn run(mut self) {
+        let mut heard = Instant::now();
         loop {
             let (commands, wake, terminated) = self.engine.orders();
             let idle = commands.is_empty();
@@ -89,7 +90,12 @@ impl Supervisor {
                 return;
             }
             let now = Instant::now();
-            if wake.is_some_and(|wake| wake <= now) {
+            if let Some(wake) = wake.filter(|wake| *wake <= now) {
+                // What came in time counts, however late this thread looks: the program may have been stopped.
+                if heard < wake {
+                    heard = now;
+                    self.hear_all(now);
+                }
                 self.engine.tell([Event::Tick]);
                 continue;
             }
@@ -101,12 +107,31 @@ impl Supervisor {
             let deaf = self.stations.iter().filter_map(|station| station.worker.as_ref()?.deaf).min();
             let rest = (!unheard.is_empty()).then_some(now);
             let until = [wake, deaf, rest].into_iter().flatten().min();
-            // An error here would be of our own making; the next turn tries again.
-            for Ready { token, writable, readable } in self.engine.poller.wait(until).unwrap_or_default() {
-                self.attend(token, writable, readable);
-            }
+            self.hear(until);
             for lane in unheard {
                 self.listen(lane, TURN);
+            }
+        }
+    }
+
+    /// Attends to what is ready, or becomes so until then. Says how much that was.
+    fn hear(&mut self, until: Option<Instant>) -> usize {
+        // An error here would be of our own making; the next turn tries again.
+        let ready = self.engine.poller.wait(until).unwrap_or_default();
+        let count = ready.len();
+        for Ready { token, writable, readable } in ready {
+            self.attend(token, writable, readable);
+        }
+        count
+    }
+
+    /// Attends to all that is ready by now. Those who never fall silent have two turns each, not more.
+    fn hear_all(&mut self, now: Instant) {
+        let mut most = 2 * (1 + 2 * self.stations.len());
+        while most > 0 {
+            match self.hear(Some(now)) {
+                0 => return,
+                count => most = most.saturating_sub(count),
             }
         }
     }

@@ -23,10 +23,18 @@ unsafe impl Sync for SharedMap {}
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 impl SharedMap {
+    /// Whether this system makes memory files. It writes nothing: a program that may not write files of that size
+    /// would get a signal, on the calling thread.
+    pub(crate) fn is_possible() -> io::Result<()> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        Ok(rustix::fs::memfd_create(c"procpool", flags).map(drop)?)
+    }
+
     /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
     pub(crate) fn create(len: usize) -> io::Result<(SharedMap, OwnedFd)> {
         let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64)?;
+        // A signal interrupts even this, so does the SIGCONT after a stop.
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64))?;
         rustix::fs::fcntl_add_seals(&fd, SEALS)?;
         Ok((SharedMap::map(fd.as_fd(), len)?, fd))
     }

@@ -108,7 +108,8 @@ pub(crate) fn ends_by(pidfd: BorrowedFd<'_>, until: std::time::Instant) -> io::R
 /// moment to be seen as ended.
 pub(crate) fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
     let moment = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0)
+    let look = || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&moment));
+    rustix::io::retry_on_intr(look).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether this program runs with more rights than whoever started it.

@@ -44,7 +44,7 @@ pub(crate) fn peek_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(us
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let message = recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+    let message = retry(|| recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags))?;
     let mut attached = Vec::new();
     for entry in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = entry {
@@ -62,7 +62,7 @@ pub(crate) fn peek_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(us
 
 /// Takes bytes that [`peek_with`] saw; the descriptors with them go away.
 pub(crate) fn take(fd: BorrowedFd<'_>, seen: &mut [u8]) -> io::Result<()> {
-    rustix::net::recv(fd, seen, RecvFlags::DONTWAIT)?;
+    retry(|| rustix::net::recv(fd, &mut *seen, RecvFlags::DONTWAIT))?;
     Ok(())
 }
 

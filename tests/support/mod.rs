@@ -29,6 +29,7 @@ pub mod procfs;
 pub mod program;
 mod role;
 pub mod terminal;
+pub mod tracer;
 mod watchdog;
 
 pub use census::{Census, no_census, warmed_up};

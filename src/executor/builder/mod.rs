@@ -4,6 +4,7 @@
 mod faults;
 mod flock;
 mod inline;
+mod kernel;
 mod limits;
 
 use std::ffi::OsStr;
@@ -605,15 +606,7 @@ fn check_process() -> Result<(), StartError> {
              capabilities): it cannot have worker processes, since they would have to trust that user",
         ));
     }
-    match process::own_pidfd() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
-                StartError::spawn("open a descriptor of this process", error)
-            }
-            _ => StartError::Unsupported { what: "pidfd_open (Linux 5.3)", source: Arc::new(error) },
-        }),
-    }
+    kernel::check()
 }
 
 /// Whether there can be another pool here, and its tasks can be told apart.
