@@ -35,6 +35,10 @@ pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 /// Workers are this very program, started again; they start when there is work for them, are reused, and are
 /// replaced when they die. A worker that dies takes one task with it: the one it was running.
 ///
+/// Programs that a task starts are in the process group of its worker and end with it, however it ends: also those
+/// that still run when the task has returned. What leaves the group (`setsid`, a daemon) lives on, unless workers have
+/// a control group of their own ([`Limits::processes`](crate::Limits::processes)).
+///
 /// A clone is another handle of the same pool. **Dropping the last handle ends the pool**: what is queued is
 /// cancelled, what runs is killed. It never blocks, also inside of async code. Call
 /// [`shutdown`](ProcessPoolExecutor::shutdown) for an orderly end.

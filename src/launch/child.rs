@@ -3,12 +3,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_process::Child;
+use rustix::process::WaitIdStatus;
 
 use crate::error::{ExitCause, LimitHit, StartError};
 use crate::faults::Point;
@@ -25,7 +25,6 @@ use super::{EnvChange, Exit, Launched, Worker};
 /// A process that has not been reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
     pub(super) pid: u32,
     /// Readable when the process has ended.
     pub(super) pidfd: OwnedFd,
@@ -70,17 +69,13 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
     let oom_before = OomCounts::of(std::process::id());
     let children_before = process::own_children();
     let spawned =
-        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(
-            |child| {
-                worker.faults.hit(Point::SpawnAfter)?;
-                let pidfd = process::pidfd(child.id())?;
-                Ok((child, pidfd))
-            },
-        );
+        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(|pid| {
+            let watched = worker.faults.hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
+            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
+        });
     match spawned {
-        Ok((child, pidfd)) => {
-            let pid = child.id();
-            let process = Process { child, pid, pidfd, oom_before, leaf };
+        Ok((pid, pidfd)) => {
+            let process = Process { pid, pidfd, oom_before, leaf };
             Ok(Launched { process: super::Process::Child(process), socket, board })
         }
         Err(error) => {
@@ -122,7 +117,7 @@ fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
     Ok([&header.to_bytes()[..], &body].concat())
 }
 
-fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child> {
+fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
@@ -141,37 +136,36 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     // A group of its own: the terminal's signals do not reach it, and it can be killed with what it started.
     command.process_group(0);
     let mut command = async_process::Command::from(command);
-    command.stdin(Stdio::from(stdin)).reap_on_drop(true);
+    // The library would wait for the child's number, which somebody else's child may have by then: see `Process::reap`.
+    command.stdin(Stdio::from(stdin)).reap_on_drop(false);
     // The library panics where it cannot make its helper thread or its reactor.
     catch_unwind(AssertUnwindSafe(|| command.spawn()))
         .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
+        .map(|child| child.id())
 }
 
 impl Process {
     /// Kills the worker and everything in its process group.
     pub(super) fn kill(&self) {
         process::kill(self.pidfd.as_fd());
-        process::kill_group(self.pid);
+        process::kill_group(self.pidfd.as_fd(), self.pid);
     }
 
     /// Asks the worker and everything in its process group to end.
     pub(super) fn terminate(&self) {
-        process::terminate_group(self.pid);
+        process::terminate_group(self.pidfd.as_fd(), self.pid);
     }
 
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
-    pub(super) fn reap(mut self) -> Exit {
-        process::kill_group(self.pid);
+    pub(super) fn reap(self) -> Exit {
+        process::kill_group(self.pidfd.as_fd(), self.pid);
         let struck = match &self.leaf {
             Some(leaf) => leaf.ran_out_of_memory(),
             None => self.oom_before.struck_since(self.pid),
         };
         let memory_bound = struck == Some(true) && self.leaf.is_some();
-        let cause = match self.child.try_status() {
-            Ok(Some(status)) => cause(status),
-            // Somebody else has waited for it.
-            Ok(None) | Err(_) => ExitCause::Unknown,
-        };
+        // If there is none, somebody else has waited for it.
+        let cause = process::collect(self.pidfd.as_fd(), self.pid).map_or(ExitCause::Unknown, cause);
         let oom = match cause {
             ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
             _ => Some(false),
@@ -186,10 +180,10 @@ impl Process {
     }
 }
 
-fn cause(status: ExitStatus) -> ExitCause {
-    match (status.code(), status.signal()) {
+fn cause(status: WaitIdStatus) -> ExitCause {
+    match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitCause::Code(code),
-        (None, Some(number)) => ExitCause::Signal { number, core_dumped: status.core_dumped() },
+        (None, Some(number)) => ExitCause::Signal { number, core_dumped: status.dumped() },
         (None, None) => ExitCause::Unknown,
     }
 }
