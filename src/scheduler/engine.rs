@@ -159,6 +159,7 @@ impl Engine {
             self.poller.call();
         }
         for link in later.flush {
+            let _ = self.worker.faults.hit(Point::Send);
             link.flush(&self.poller);
         }
         if let Some(observer) = &self.observer {

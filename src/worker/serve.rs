@@ -36,7 +36,7 @@ pub(crate) fn serve(serve: Serve) {
         return;
     }
     while faults::hit(Point::Idle).is_ok()
-        && let Ok(Received::Frame(frame)) = inbound.next(worker.socket.as_fd(), true)
+        && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
     {
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
@@ -93,6 +93,19 @@ impl Worker {
         faults::hit(Point::BootReady)?;
         let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
         self.send(header, body)
+    }
+
+    /// Waits for the next frame.
+    fn hear(&self, inbound: &mut Inbound) -> io::Result<Received> {
+        if let Some(bytes) = faults::bytes(Point::RequestBytes) {
+            let mut begun = Vec::with_capacity(bytes.max(1));
+            while begun.len() < bytes
+                && socket::receive(self.socket.as_fd(), &mut begun, bytes - begun.len(), true)? > 0
+            {
+            }
+            process::die();
+        }
+        inbound.next(self.socket.as_fd(), true)
     }
 
     fn run(&mut self, frame: &Frame) -> io::Result<()> {
