@@ -99,9 +99,11 @@ impl Worker {
     fn hear(&self, inbound: &mut Inbound) -> io::Result<Received> {
         if let Some(bytes) = faults::bytes(Point::RequestBytes) {
             let mut begun = Vec::with_capacity(bytes.max(1));
-            while begun.len() < bytes
-                && socket::receive(self.socket.as_fd(), &mut begun, bytes - begun.len(), true)? > 0
-            {
+            loop {
+                let missing = bytes - begun.len();
+                if missing == 0 || socket::receive(self.socket.as_fd(), &mut begun, missing, true)? == 0 {
+                    break;
+                }
             }
             process::die();
         }
