@@ -28,6 +28,7 @@ mod ledger;
 pub mod procfs;
 pub mod program;
 mod role;
+mod scale;
 pub mod terminal;
 mod watchdog;
 
@@ -40,3 +41,4 @@ pub use ledger::{Entry, Event, Ledger};
 pub(crate) use program::program;
 pub use program::{Program, Setup};
 pub use rustix::process::Signal;
+pub use scale::{Random, rounds};
