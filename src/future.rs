@@ -407,8 +407,11 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
 
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
-        if self.accepted.is_some() {
-            self.cancel();
+        let done = self.slot.let_go();
+        if let Some(Accepted { engine, task, cancel }) = &self.accepted
+            && !done
+        {
+            engine.cancel(*task, *cancel);
         }
     }
 }
