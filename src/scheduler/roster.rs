@@ -155,6 +155,7 @@ impl Lane {
             && self.worn.is_none()
             && self.sent.len() < depth
             && (!self.alone || self.sent.is_empty())
+            && self.asked.is_none()
             && self.next_seq - 1 - self.confirmed < SLOTS
             && (self.sent.is_empty() || self.bytes + bytes <= MAX_BYTES_AHEAD)
     }

@@ -32,8 +32,25 @@ impl<J: Clone, R> Machine<J, R> {
                 self.forget();
             }
             Place::Delayed { .. } => self.settle_cancelled(no, effects),
-            Place::Sent { lane, seq } => self.revoke(lane, seq, no, Why::Cancel { how }, effects),
+            Place::Sent { lane, seq } => {
+                if matches!(how, Cancel::Stop | Cancel::Kill) {
+                    self.take_back_behind(lane, no, effects);
+                }
+                self.revoke(lane, seq, no, Why::Cancel { how }, effects);
+            }
         }
+    }
+
+    /// What was sent behind a task must not begin in a worker that is to be killed for the task's sake. What has
+    /// begun all the same, once this is answered, proves that the task has ended.
+    pub(super) fn take_back_behind(&mut self, lane: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
+        let before = self.lanes[lane.0].sent.iter().take_while(|&&(_, sent)| sent != no).count();
+        self.revoke_sent(lane, before + 1, Why::Stalled, effects);
+    }
+
+    /// Its worker has gone on to another task.
+    fn is_overtaken(&self, lane: LaneNo, no: TaskNo) -> bool {
+        self.lanes[lane.0].sent.back().is_some_and(|&(_, last)| last != no)
     }
 
     pub(super) fn revoke(
@@ -170,6 +187,9 @@ impl<J: Clone, R> Machine<J, R> {
             let earlier = std::mem::take(&mut task.earlier);
             let verdict = Verdict::Failed(Ran::Maybe, TaskErrorKind::Cancelled { was_running: true });
             self.tell(job, verdict, earlier, effects);
+            if self.is_overtaken(lane, no) {
+                return;
+            }
         }
         self.condemn_by(now, lane, reason, grace, effects);
     }

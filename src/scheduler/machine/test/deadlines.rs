@@ -306,7 +306,9 @@ fn a_worker_that_takes_up_everything_and_starts_nothing_is_replaced() {
         < revoke 0 2
         kept 2
         at 5s
+        < revoke 0 2
         < inspect 0 1
+        kept 2
         seen 1 sent
         < revoke 0 1
         kept 1

@@ -170,7 +170,9 @@ fn a_task_is_asked_although_the_one_before_it_was_being_asked() {
         < send 0 1
         < send 0 2
         stop 1
+        < revoke 0 2
         < revoke 0 1
+        kept 2
         kept 1
         < ask 0
         at 1ms
@@ -202,11 +204,11 @@ fn nothing_waits_behind_a_task_whose_worker_was_asked_by_a_signal() {
         < send 0 1
         < send 0 2
         at 1ms
+        < revoke 0 2
         < inspect 0 1
+        taken 2
         seen 1 running since 0ms
         < terminate 0
-        < revoke 0 2
-        taken 2
         up 1
         < roused
         < send 1 2
