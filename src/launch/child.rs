@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_process::Child;
 
@@ -17,7 +17,7 @@ use crate::faults::{Point, Script};
 use crate::sys::leaf::{Ground, Leaf};
 use crate::sys::limits::Bounds;
 use crate::sys::oom::OomCounts;
-use crate::sys::{fd, process, socket};
+use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
@@ -160,6 +160,9 @@ fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
     Ok([&header.to_bytes()[..], &body].concat())
 }
 
+/// The process library has all that it makes once.
+static AWAKE: AtomicBool = AtomicBool::new(false);
+
 fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
@@ -180,9 +183,18 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     command.process_group(0);
     let mut command = async_process::Command::from(command);
     command.stdin(Stdio::from(stdin)).reap_on_drop(true);
-    // The library panics where it cannot make its helper thread or its reactor.
-    catch_unwind(AssertUnwindSafe(|| command.spawn()))
-        .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
+    // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
+    // own, where that ends the program: so the second of them is made here before the first.
+    if !AWAKE.load(Ordering::Relaxed) {
+        threads::headroom(2)?;
+    }
+    let spawned = catch_unwind(AssertUnwindSafe(|| {
+        async_io::block_on(async {});
+        command.spawn()
+    }))
+    .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")));
+    AWAKE.fetch_or(spawned.is_ok(), Ordering::Relaxed);
+    spawned
 }
 
 /// What a worker says that cannot be as it was asked to be.
