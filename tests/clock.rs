@@ -79,7 +79,7 @@ fn stop(program: &Program) {
 }
 
 fn busy_file() -> String {
-    let file = std::env::temp_dir().join(format!("scratch-clock-{}", std::process::id()));
+    let file = std::env::temp_dir().join(format!("clock-{}", std::process::id()));
     std::fs::write(&file, "").expect("a file");
     file.to_str().expect("text").to_owned()
 }

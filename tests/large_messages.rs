@@ -1,4 +1,5 @@
-//! No size blocks a pool, and a death in mid-message costs that message only (F03, F04, F17).
+//! No size blocks a pool, none at all included, and a death in mid-message costs that message only (F03, F04, F17,
+//! F49).
 
 #![allow(unsafe_code, reason = "malloc_trim")]
 
@@ -52,6 +53,21 @@ fn repeat(bytes: usize) -> String {
 
 #[task]
 fn nothing() {}
+
+#[task]
+fn copy(slice: &[u8]) -> Vec<u8> {
+    slice.to_vec()
+}
+
+#[task]
+fn listed(texts: Vec<String>) -> Vec<String> {
+    texts
+}
+
+#[task]
+fn perhaps(unit: Option<()>) -> Result<(), ()> {
+    unit.ok_or(())
+}
 
 /// Returns more than the socket holds, with a thread beside it that ends the process as soon as the thread that
 /// replies sleeps in the kernel because the socket is full.
@@ -278,6 +294,18 @@ support::isolated! {
         }
         assert_eq!(pool.submit(echo, "").result().expect("an empty text"), "");
         assert_eq!(pool.submit(repeat, 0).result().expect("an empty text"), "");
+        assert_eq!(pool.submit(copy, &[]).result().expect("an empty slice"), []);
+        assert_eq!(pool.submit(listed, Vec::new()).result().expect("an empty list"), [""; 0]);
+        assert_eq!(pool.submit(listed, vec![String::new()]).result().expect("a list of nothing"), [""]);
+        assert_eq!(pool.submit(perhaps, None).result().expect("a task that has run"), Err(()));
+        // Nothing at all between two that are something: no reply is taken for another's, or for the end.
+        for number in 0..200 {
+            let futures = (pool.submit(repeat, number), pool.submit(nothing, ()), pool.submit(repeat, number + 1));
+            assert_eq!(futures.0.result().expect("a text").len(), number);
+            futures.1.result().expect("a unit");
+            assert_eq!(futures.2.result().expect("a text").len(), number + 1);
+        }
+        assert_eq!(pool.map(repeat, [0; 0]).into_iter().count(), 0);
         let units = pool.map(nothing, (0..1000).map(|_| ())).chunksize(100);
         assert_eq!(units.into_iter().collect::<Result<Vec<()>, _>>().expect("units").len(), 1000);
         pool.shutdown(true).wait();

@@ -143,7 +143,7 @@ support::isolated! {
             println!("SKIPPED: only root may change its root");
             return;
         }
-        let root = std::env::temp_dir().join(format!("scratch-root-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("root-{}", std::process::id()));
         std::fs::create_dir(&root).expect("a folder");
         let mut program = Program::named("a_program_without_proc").env("ROOT", &root).spawn();
         let line = program.next_line(PATIENCE).expect("an outcome");

@@ -1,4 +1,5 @@
-//! The same pool works from any runtime or none, for ten thousand tasks, on one worker and on several.
+//! The same pool works from any runtime or none, for ten thousand tasks, on one worker and on several; a future is of
+//! no runtime and outlives them all (F53).
 
 mod support;
 
@@ -23,6 +24,14 @@ async fn triple_later(n: u64) -> u64 {
 fn nap(milliseconds: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(milliseconds));
     milliseconds
+}
+
+#[task]
+fn wait_for(path: &str) -> String {
+    while std::path::Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    path.to_owned()
 }
 
 fn pools() -> impl Iterator<Item = ProcessPoolExecutor> {
@@ -126,6 +135,67 @@ support::isolated! {
         drop(runtime);
         let result = future.result_timeout(Duration::from_secs(10)).expect("it resolves without its runtime");
         assert_eq!(result.expect("a value"), 100);
+    }
+
+    fn a_future_goes_from_runtime_to_runtime_and_to_none() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let file = std::env::temp_dir().join(format!("runtimes-{}", std::process::id()));
+        std::fs::write(&file, "").expect("a file");
+        let path = file.to_str().expect("text");
+        let (mut future, mut mapped) = (pool.submit(wait_for, path), pool.map(wait_for, [path, path]));
+        let mut poll_all = async || {
+            assert!(futures::poll!(&mut future).is_pending());
+            assert!(futures::poll!(Box::pin(mapped.next())).is_pending());
+        };
+        let several = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+        let one = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        several.block_on(poll_all());
+        several.shutdown_background();
+        one.block_on(poll_all());
+        drop(one);
+        // The wakers of both are dead, and nobody is hurt by waking them.
+        std::fs::remove_file(&file).expect("a file of ours");
+        futures::executor::block_on(async {
+            assert_eq!(future.await.expect("a value"), path);
+            while let Some(end) = mapped.next().await {
+                assert_eq!(end.expect("a value"), path);
+            }
+            pool.shutdown(true).await;
+        });
+    }
+
+    fn blocking_inside_of_async_code_ends() {
+        // The threads of runtimes complete nothing here, so a wait on the only one there is does end.
+        let blocked = || {
+            let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+            pool.warm_up().wait().expect("two workers");
+            assert_eq!(pool.submit(nap, 50).result().expect("a value"), 50);
+            let mut future = pool.submit(nap, 50);
+            let result = future.result_timeout(Duration::from_secs(20)).expect("in time");
+            assert_eq!(result.expect("a value"), 50);
+            let sum: u64 = pool.map(triple, 0..100).into_iter().map(|end| end.expect("a value")).sum();
+            assert_eq!(sum, 3 * 4950);
+            assert_eq!(as_completed((0..100).map(|n| pool.submit(triple, n))).into_iter().count(), 100);
+            pool.shutdown(true).wait();
+        };
+        let one = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        one.block_on(async { blocked() });
+        one.block_on(async { tokio::spawn(async move { blocked() }).await.expect("no panic") });
+        futures::executor::block_on(async { blocked() });
+    }
+
+    fn a_runtime_that_ends_with_futures_in_its_tasks_leaves_the_pool_usable() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+        for _ in 0..100 {
+            let pool = pool.clone();
+            runtime.spawn(async move { pool.submit(nap, 5).await.expect("a value") });
+        }
+        runtime.block_on(async { pool.submit(triple, 1).await.expect("a value") });
+        drop(runtime);
+        assert_eq!(pool.submit(triple, 2).result().expect("the pool goes on"), 6);
+        assert_eq!(pool.pending(), 0, "what nobody waits for any more was cancelled or is done");
+        pool.shutdown(true).wait();
     }
 
     fn a_future_outlives_its_pool() {

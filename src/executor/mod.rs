@@ -43,6 +43,9 @@ pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 /// cancelled, what runs is killed. It never blocks, also inside of async code. Call
 /// [`shutdown`](ProcessPoolExecutor::shutdown) for an orderly end.
 ///
+/// A pool belongs to the process that made it. In a copy of that, made by `fork`, dropping or cancelling what was copied
+/// does nothing: no worker hears of it.
+///
 /// # Examples
 ///
 /// ```

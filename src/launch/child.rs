@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::process::WaitIdStatus;
 
@@ -14,7 +14,7 @@ use crate::error::{ExitCause, LimitHit, StartError};
 use crate::faults::Point;
 use crate::sys::leaf::Leaf;
 use crate::sys::oom::OomCounts;
-use crate::sys::{fd, process, socket};
+use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
@@ -117,6 +117,9 @@ fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
     Ok([&header.to_bytes()[..], &body].concat())
 }
 
+/// The process library has all that it makes once.
+static AWAKE: AtomicBool = AtomicBool::new(false);
+
 fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
@@ -138,10 +141,18 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = async_process::Command::from(command);
     // The library would wait for the child's number, which somebody else's child may have by then: see `Process::reap`.
     command.stdin(Stdio::from(stdin)).reap_on_drop(false);
-    // The library panics where it cannot make its helper thread or its reactor.
-    catch_unwind(AssertUnwindSafe(|| command.spawn()))
-        .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")))
-        .map(|child| child.id())
+    // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
+    // own, where that ends the program: so the second of them is made here before the first.
+    if !AWAKE.load(Ordering::Relaxed) {
+        threads::headroom(2)?;
+    }
+    let spawned = catch_unwind(AssertUnwindSafe(|| {
+        async_io::block_on(async {});
+        command.spawn()
+    }))
+    .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")));
+    AWAKE.fetch_or(spawned.is_ok(), Ordering::Relaxed);
+    spawned.map(|child| child.id())
 }
 
 impl Process {

@@ -97,7 +97,8 @@ impl TaskOptions {
     /// The longest that the body may run, counted from its start: then its worker is killed with everything in
     /// its process group, the task gets [`TimedOut`](crate::TaskErrorKind::TimedOut), and the pool goes on. A
     /// result that had left the worker counts. Zero times every task out that does not end at once. The default
-    /// is no bound.
+    /// is no bound: then a task is waited for as long as it takes, also while its worker is stopped, by SIGSTOP, a
+    /// debugger or a frozen control group. It goes on where it was when the worker does, or can be killed.
     ///
     /// # Examples
     ///

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 use crate::primitive::{MODELLED, thread};
+use crate::sys::fd::above_standard;
 
 use super::machine::LaneNo;
 
@@ -59,8 +60,8 @@ pub(crate) struct Ready {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let calls = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let epoll = above_standard(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
+        let calls = above_standard(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)?;
         let token = Token { what: What::Called, lane: LaneNo(0), life: 0 };
         let poller = Poller { epoll, calls };
         poller.add(poller.calls.as_fd(), token)?;

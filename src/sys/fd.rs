@@ -96,6 +96,12 @@ pub(crate) fn fill_standard() {
     }
 }
 
+/// The same descriptor, if need be under another number than those of the standard streams: a program that has closed
+/// them may print all the same, and what it prints must not come to us.
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(fd, 3)?) }
+}
+
 /// A duplicate with a high number; with any number where the limit is low.
 pub(crate) fn to_high(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, HIGH).or_else(|_| fcntl_dupfd_cloexec(fd, 3))?)

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use super::fd::above_standard;
+
 /// A mapping of a sealed memory file. It has no name, and the kernel frees it with its last user.
 #[derive(Debug)]
 pub(crate) struct SharedMap {
@@ -33,6 +35,7 @@ impl SharedMap {
     /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
     pub(crate) fn create(len: usize) -> io::Result<(SharedMap, OwnedFd)> {
         let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let fd = above_standard(fd)?;
         // A signal interrupts even this, so does the SIGCONT after a stop.
         rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64))?;
         rustix::fs::fcntl_add_seals(&fd, SEALS)?;

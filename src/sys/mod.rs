@@ -18,3 +18,4 @@ pub(crate) mod sandbox;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod start;
+pub(crate) mod threads;

@@ -8,9 +8,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, waitid};
 
+use super::fd::above_standard;
+
 /// A descriptor that becomes readable when the process ends.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty())?)
+    above_standard(rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty())?)
 }
 
 /// A descriptor for this process, to be inherited by those that must not outlive it.

@@ -11,11 +11,13 @@ use rustix::net::{
     socketpair, sockopt,
 };
 
+use super::fd::above_standard;
 use crate::primitive::{MODELLED, thread};
 
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    Ok((above_standard(one)?, above_standard(other)?))
 }
 
 /// The process that made the pair this descriptor is an end of, and its user; an error if it is no such thing.

@@ -231,6 +231,10 @@ impl Builder {
     /// Replaces a worker that was sent so many tasks: against leaks, and for tasks that leave things behind. The
     /// default is never. At least 1. Python's `max_tasks_per_child`.
     ///
+    /// Nothing that a task leaves behind in its worker is undone for the next one: directory, environment, umask,
+    /// limits, blocked and ignored signals, threads. With 1, each task has a process of its own. Whatever is left
+    /// behind, it keeps no worker from being replaced or ended.
+    ///
     /// # Examples
     ///
     /// ```
