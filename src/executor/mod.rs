@@ -128,8 +128,12 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
-        self.accept(task, &args)
-            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())))
+        let future = self
+            .accept(task, &args)
+            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())));
+        // If their `Drop` panics, it must find a future that is dropped by that, which a return value is not.
+        drop(args);
+        future
     }
 
     /// Submits a task, or gives its arguments back with the reason of the refusal. Never blocks.
@@ -159,7 +163,14 @@ impl ProcessPoolExecutor {
         task: T,
         args: T::Args<'a>,
     ) -> Result<TaskFuture<T::Output>, SubmitError<T::Args<'a>>> {
-        self.accept(task, &args).map_err(|reason| SubmitError { args, reason })
+        match self.accept(task, &args) {
+            Ok(future) => {
+                // As in `submit`.
+                drop(args);
+                Ok(future)
+            }
+            Err(reason) => Err(SubmitError { args, reason }),
+        }
     }
 
     /// Runs a task over all items, as Python's `Executor.map`: lazily, bounded, and in order.
