@@ -90,17 +90,14 @@ impl Supervisor {
                 return;
             }
             let now = Instant::now();
-            if wake.is_some_and(|wake| wake <= now) {
-                self.engine.tell([Event::Tick]);
-                continue;
-            }
+            let due = wake.is_some_and(|wake| wake <= now);
             self.kill_the_deaf(now);
-            if !idle {
+            if !idle && !due {
                 continue;
             }
             let unheard: Vec<_> = self.lanes(|worker| worker.unheard).collect();
             let deaf = self.stations.iter().filter_map(|station| station.worker.as_ref()?.deaf).min();
-            let rest = (!unheard.is_empty()).then_some(now);
+            let rest = (due || !unheard.is_empty()).then_some(now);
             let until = [wake, deaf, rest].into_iter().flatten().min();
             // An error here would be of our own making; the next turn tries again.
             for Ready { token, writable, readable } in self.engine.poller.wait(until).unwrap_or_default() {
@@ -108,6 +105,10 @@ impl Supervisor {
             }
             for lane in unheard {
                 self.listen(lane, TURN);
+            }
+            // What had been said when the time came counts, also if this program was stopped meanwhile.
+            if due {
+                self.engine.tell([Event::Tick]);
             }
         }
     }
