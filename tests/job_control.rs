@@ -1,21 +1,31 @@
 //! A program that is stopped, at any moment, loses nothing: its workers are not of its group and go on, and when it
-//! continues, each task has run once (F58).
+//! continues, each task has run once (F58), and what workers have said comes before what is due (F57).
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use procpool::{ProcessPoolExecutor, task};
+use procpool::{ProcessPoolExecutor, WorkerEvent, task};
 use support::{Event, Ledger, Program, Signal, eventually, kill, procfs, tagged_pids};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TASKS: u64 = 400;
+const START: Duration = Duration::from_secs(4);
 
 #[task]
 fn work(ledger: &str, id: u64) -> u64 {
     Ledger::record(ledger, id, Event::Started);
     Ledger::record(ledger, id, Event::Finished);
     id
+}
+
+/// Says who it is in a file beside that one, and waits until that one is gone.
+#[task]
+fn hold(path: &str) {
+    std::fs::write(format!("{path}.pid"), std::process::id().to_string()).expect("a file");
+    wait_for(path);
 }
 
 #[task]
@@ -38,6 +48,24 @@ support::program! {
         assert!(pool.shutdown(true).wait().leaked.is_empty());
         println!("all done");
         7
+    }
+
+    fn a_program_whose_worker_starts() -> i32 {
+        let file = std::env::var("BUSY").expect("a file");
+        let failed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&failed);
+        let pool = ProcessPoolExecutor::builder()
+            .max_workers(1)
+            .start_timeout(START)
+            .initializer(hold, file.as_str())
+            .on_worker_event(move |event| {
+                counted.fetch_add(usize::from(matches!(event, WorkerEvent::StartFailed { .. })), Ordering::Relaxed);
+            })
+            .build()
+            .expect("a pool");
+        pool.warm_up().wait().expect("a worker");
+        pool.shutdown(true).wait();
+        failed.load(Ordering::Relaxed) as i32
     }
 
     fn a_program_with_a_busy_worker() -> i32 {
@@ -102,5 +130,25 @@ support::isolated! {
         eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "unix_stream"));
         kill(program.pid(), Signal::CONT);
         assert_eq!(program.wait(PATIENCE).code(), Some(7));
+    }
+
+    fn what_a_worker_said_while_the_program_was_stopped_comes_before_its_time_is_up() {
+        let file = std::env::temp_dir().join(format!("a-start-{}", std::process::id()));
+        std::fs::write(&file, "").expect("a file");
+        let path = file.to_str().expect("text").to_owned();
+        let mut program = Program::named("a_program_whose_worker_starts").env("BUSY", &path).spawn();
+        let said = format!("{path}.pid");
+        let who = || std::fs::read_to_string(&said).ok()?.parse::<u32>().ok();
+        eventually("its worker is in the initializer", PATIENCE, || who().is_some());
+        let worker = who().expect("a number");
+        kill(program.pid(), Signal::STOP);
+        eventually("the program is stopped", PATIENCE, || is_stopped(program.pid()));
+        std::fs::remove_file(&file).expect("a file of ours");
+        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "unix_stream"));
+        // What is waited for is that its time is up.
+        std::thread::sleep(START);
+        kill(program.pid(), Signal::CONT);
+        assert_eq!(program.wait(PATIENCE).code(), Some(0), "so many starts have failed");
+        std::fs::remove_file(&said).expect("a file of ours");
     }
 }

@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use procpool::{OnCancel, ProcessPoolExecutor, Ran, Retry, TaskErrorKind, TaskOptions, task};
+use serde::{Deserialize, Deserializer, Serialize};
 use support::{Event, Ledger};
 
 #[task]
@@ -33,6 +34,28 @@ fn by_attempt(ledger: &str, id: u64, script: &str) -> Result<u32, String> {
         b'e' => Err(format!("attempt {attempt}")),
         _ => Ok(attempt),
     }
+}
+
+/// Can be decoded once in its life: a file says whether it was.
+#[derive(Serialize)]
+struct Once<'a>(&'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Once<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once<'a>, D::Error> {
+        let path = <&str>::deserialize(deserializer)?;
+        match std::fs::File::create_new(path) {
+            Ok(_) => Ok(Once(path)),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}
+
+#[task]
+fn crash_once(argument: Once<'_>) -> usize {
+    if !argument.0.is_empty() {
+        std::process::abort()
+    }
+    0
 }
 
 #[task(retries = 2)]
@@ -146,6 +169,33 @@ support::isolated! {
         let report = pool.shutdown_with(procpool::ShutdownOptions::new().cancel_futures(true)).wait();
         assert!(report.leaked.is_empty());
         assert!(ledger.starts(1) == 1 && ledger.starts(2) <= 1);
+    }
+
+    fn what_is_told_of_the_last_attempt_is_told_of_all() {
+        let path = std::env::temp_dir().join(format!("decoded-once-{}", std::process::id()));
+        let path = path.to_str().expect("text").to_owned();
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let error = pool.with(TaskOptions::new().retry(at_once(1))).submit(crash_once, Once(&path)).result();
+        std::fs::remove_file(&path).expect("a file of ours");
+        let error = error.expect_err("the second attempt is refused");
+        assert!(matches!(error.kind(), TaskErrorKind::Codec { .. }), "{error}");
+        assert_eq!(error.earlier_attempts()[0].ran(), Ran::Maybe);
+        assert_eq!(error.ran(), Ran::Maybe, "its body has started, in the first attempt");
+    }
+
+    fn a_next_attempt_that_finds_no_worker_ends_at_the_deadline() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let hopeful = pool.with(TaskOptions::new().retry(at_once(1)).deadline(deadline));
+        let hopeful = hopeful.submit(by_attempt, (path.as_str(), 1, "eo"));
+        let endless = pool.with(TaskOptions::new().on_cancel(OnCancel::Kill)).submit(by_attempt, (path.as_str(), 2, "t"));
+        let error = hopeful.result().expect_err("its worker has something else to do");
+        assert!(matches!(error.kind(), TaskErrorKind::QueueTimedOut { .. }), "{error}");
+        assert!(Instant::now() >= deadline);
+        assert_eq!((error.ran(), error.attempts(), ledger.starts(1)), (Ran::Yes, 2, 1));
+        assert!(endless.cancel());
     }
 
     fn a_kill_ends_all_attempts() {

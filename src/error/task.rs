@@ -34,6 +34,17 @@ pub enum Ran {
     Yes,
 }
 
+impl Ran {
+    /// What is told of two attempts.
+    pub(crate) fn or(self, other: Ran) -> Ran {
+        match (self, other) {
+            (Ran::Yes, _) | (_, Ran::Yes) => Ran::Yes,
+            (Ran::Maybe, _) | (_, Ran::Maybe) => Ran::Maybe,
+            (Ran::No, Ran::No) => Ran::No,
+        }
+    }
+}
+
 /// Which value an error is about.
 ///
 /// # Examples
@@ -173,7 +184,8 @@ pub enum TaskErrorKind {
         /// How long it had run when the pool decided.
         ran_for: Duration,
     },
-    /// Its body did not begin within the task's `queue_timeout`, or before its `deadline`. It never ran.
+    /// Its body did not begin within the task's `queue_timeout`, or before its `deadline`. It never ran, unless in an
+    /// earlier attempt.
     #[non_exhaustive]
     QueueTimedOut {
         /// How long it might have waited.
@@ -252,6 +264,7 @@ impl TaskError {
 
     /// The error of the last attempt, after those before.
     pub(crate) fn after(mut self, earlier: Vec<TaskError>) -> TaskError {
+        self.0.ran = earlier.iter().fold(self.0.ran, |ran, error| ran.or(error.0.ran));
         self.0.earlier = earlier;
         self
     }
@@ -383,7 +396,7 @@ impl fmt::Display for TaskErrorKind {
             }
             TaskErrorKind::QueueTimedOut { limit } => write!(
                 f,
-                "did not begin within {limit:?}; it never ran: raise its `queue_timeout` or `deadline`, or add workers"
+                "did not begin within {limit:?}: raise its `queue_timeout` or `deadline`, or add workers"
             ),
             TaskErrorKind::Failed => f.write_str("returned an error"),
             TaskErrorKind::Cancelled { was_running: false } => f.write_str("cancelled before it started"),

@@ -103,6 +103,8 @@ pub(crate) struct Machine<J, R> {
     backlog: Backlog,
     /// How many tasks wait for their next attempt.
     delayed: usize,
+    /// How many tasks are settled although their workers still have them.
+    outlived: usize,
     appointments: Appointments,
     lanes: Vec<Lane>,
     /// Workers that became ready so far.
@@ -132,6 +134,7 @@ impl<J: Clone, R> Machine<J, R> {
             bundles: 0,
             backlog: Backlog::default(),
             delayed: 0,
+            outlived: 0,
             appointments: Appointments::default(),
             lives: 0,
             starts: StartBudget::default(),
@@ -222,8 +225,9 @@ impl<J: Clone, R> Machine<J, R> {
             lane.bytes = lane.bytes.saturating_sub(task.spec.bytes);
         }
         self.delayed -= usize::from(matches!(task.place, Place::Delayed { .. }));
-        if let Some(job) = task.job {
-            self.tell(job, verdict, task.earlier, effects);
+        match task.job {
+            Some(job) => self.tell(job, verdict, task.earlier, effects),
+            None => self.outlived -= 1,
         }
     }
 
@@ -309,9 +313,7 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// Accepted and not settled.
     pub(crate) fn pending(&self) -> usize {
-        let sent = self.lanes.iter().flat_map(|lane| &lane.sent);
-        let settled_while_they_run = sent.filter(|&&(_, no)| self.task(no).job.is_none());
-        self.tasks.len() - settled_while_they_run.count()
+        self.tasks.len() - self.outlived
     }
 
     /// All workers have been up at once since [`Event::WarmUp`].

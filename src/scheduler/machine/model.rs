@@ -27,6 +27,9 @@ fn play(seed: u64) {
         ticks: u16::MAX,
         lies: random.below(2) as u8,
         retries: random.below(3) as u8,
+        resizes: random.below(4) as u8,
+        keeps: [None, Some(random.below(3) as u8)][random.below(2)],
+        hurries: random.below(3) == 0,
     };
     let quota = [None, None, Some(1), Some(3)][random.below(4)];
     let endless = [None, Some(random.below(12) as u8)][random.below(2)];

@@ -127,9 +127,5 @@ pub(super) fn ran<R>(ran: Ran, earlier: &[Verdict<R>]) -> Ran {
         Verdict::Replied(_) => Ran::Yes,
         Verdict::Failed(ran, _) => *ran,
     });
-    told.fold(ran, |one, other| match (one, other) {
-        (Ran::Yes, _) | (_, Ran::Yes) => Ran::Yes,
-        (Ran::Maybe, _) | (_, Ran::Maybe) => Ran::Maybe,
-        (Ran::No, Ran::No) => Ran::No,
-    })
+    told.fold(ran, Ran::or)
 }

@@ -5,15 +5,17 @@ use std::collections::{HashSet, VecDeque};
 
 use super::world::{Budget, World};
 
-/// Visits all states breadth first and returns their number. The world asserts what must hold in each; where
-/// nothing more happens by itself, everything must be settled.
-fn visit(start: World) -> usize {
+/// Visits all states breadth first and returns their number, and how many of them are at rest. The world asserts what
+/// must hold in each; where nothing more happens by itself, everything must be settled.
+fn visit(start: World) -> (usize, usize) {
+    let mut resting = 0;
     let mut seen = HashSet::from([start.fingerprint()]);
     let mut queue = VecDeque::from([start]);
     while let Some(world) = queue.pop_front() {
         // A world that has used up its ticks is cut off, not at rest.
         if world.moves(true).is_empty() && world.budget.ticks > 0 {
             world.assert_settled();
+            resting += 1;
         }
         for next in world.moves(false) {
             let mut after = world.clone();
@@ -23,7 +25,7 @@ fn visit(start: World) -> usize {
             }
         }
     }
-    seen.len()
+    (seen.len(), resting)
 }
 
 const NONE: Budget = Budget {
@@ -35,6 +37,9 @@ const NONE: Budget = Budget {
     ticks: 0,
     lies: 0,
     retries: 0,
+    resizes: 0,
+    keeps: None,
+    hurries: false,
 };
 
 #[test]
@@ -71,6 +76,49 @@ fn every_small_history_keeps_every_promise() {
             Some(0),
             Budget { submits: 3, cancels: 1, ticks: 3, ..NONE },
         ),
+        (
+            "2 tasks, 2 changes of size, a crash",
+            2,
+            None,
+            Budget { submits: 2, resizes: 2, crashes: 1, ..NONE },
+        ),
+        (
+            "1 task, a change of size, a crash",
+            2,
+            None,
+            Budget { submits: 1, resizes: 1, crashes: 1, ticks: 2, ..NONE },
+        ),
+        ("2 tasks, one worker is kept", 2, None, Budget { submits: 2, keeps: Some(1), ticks: 2, ..NONE }),
+        (
+            "1 task, one worker is kept, a change of size",
+            2,
+            None,
+            Budget { submits: 1, keeps: Some(1), resizes: 1, ticks: 3, ..NONE },
+        ),
+        (
+            "1 task, one worker is kept, a crash",
+            1,
+            None,
+            Budget { submits: 1, keeps: Some(1), crashes: 1, ticks: 4, ..NONE },
+        ),
+        (
+            "1 task, no worker is kept, a crash, an end",
+            1,
+            None,
+            Budget { submits: 1, keeps: Some(0), crashes: 1, closes: 1, ticks: 3, ..NONE },
+        ),
+        (
+            "2 tasks in a hurry, a crash",
+            1,
+            None,
+            Budget { submits: 2, hurries: true, crashes: 1, ticks: 3, ..NONE },
+        ),
+        (
+            "1 task in a hurry, a retry, a crash, a cancellation",
+            1,
+            None,
+            Budget { submits: 1, hurries: true, retries: 1, crashes: 1, cancels: 1, ticks: 4, ..NONE },
+        ),
         ("2 tasks, a lie, a crash", 2, None, Budget { submits: 2, lies: 1, crashes: 1, ..NONE }),
         (
             "3 tasks, one worker, all kinds",
@@ -81,10 +129,10 @@ fn every_small_history_keeps_every_promise() {
     ];
     let mut total = 0;
     for (name, lanes, endless, budget) in scopes {
-        let states = visit(World::new(lanes, None, endless, budget));
-        println!("{name}: {states} states");
+        let (states, resting) = visit(World::new(lanes, None, endless, budget));
+        println!("{name}: {states} states, {resting} at rest");
         total += states;
     }
-    println!("{total} states visited, 8 invariants checked in each");
+    println!("{total} states visited, 11 invariants checked in each");
     assert!(total > 100_000, "the scope has shrunk to {total} states");
 }

@@ -185,6 +185,7 @@ impl<J: Clone, R> Machine<J, R> {
             && let Some(job) = task.job.take()
         {
             let earlier = std::mem::take(&mut task.earlier);
+            self.outlived += 1;
             let verdict = Verdict::Failed(Ran::Maybe, TaskErrorKind::Cancelled { was_running: true });
             self.tell(job, verdict, earlier, effects);
             if self.is_overtaken(lane, no) {
@@ -215,6 +216,7 @@ impl<J: Clone, R> Machine<J, R> {
         if task.job.is_none() {
             // Settled while it ran. That it did not run after all, only a worker can say that wrote what it must not.
             self.tasks.remove(no.key as usize);
+            self.outlived -= 1;
             return;
         }
         if let Some(limit) = task.is_late(now) {

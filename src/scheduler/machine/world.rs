@@ -5,8 +5,10 @@
 //! `ran=yes` or a value means that it ran to its end, once; **4** no body starts twice, or more
 //! often than it may be tried; **5** only a worker that
 //! is up is given tasks; **6** a pool that has ended has neither tasks nor processes; **7** when nothing can
-//! happen any more, every accepted task is settled, and a pool that was closed has ended; **8** a worker that is
-//! killed for one task takes no other task along.
+//! happen any more, every accepted task is settled, a pool that was closed has ended, and one that was not has the
+//! workers that it keeps and no more; **8** what is not settled is pending; **9** no worker is launched beyond the most
+//! that there may be; **10** time comes to rest, and what has waited too long is settled, or some worker has it; **11** a
+//! worker that is killed for one task takes no other task along.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +54,8 @@ struct Worker {
     said: VecDeque<Said>,
     doomed: bool,
     crashed: bool,
+    /// It was told to end.
+    leaving: bool,
     slots: BTreeMap<u64, (Slot, Instant)>,
 }
 
@@ -61,6 +65,7 @@ struct Ledger {
     starts: u8,
     finishes: u8,
     outcome: Option<Option<Ran>>,
+    begins_by: Option<Instant>,
 }
 
 /// What may still happen in a world.
@@ -75,6 +80,11 @@ pub(super) struct Budget {
     pub(super) lies: u8,
     /// Each task is tried again so often when its worker dies.
     pub(super) retries: u8,
+    pub(super) resizes: u8,
+    /// So many workers are kept, and the others end when they are idle.
+    pub(super) keeps: Option<u8>,
+    /// Each task must begin in 5 ms.
+    pub(super) hurries: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +100,8 @@ pub(super) struct World {
     terminated: bool,
     /// The worker whose end is being told was killed for the sake of one of its tasks.
     killed_for_one: bool,
+    /// So often time was served and did not go on.
+    still: u8,
     pub(super) budget: Budget,
 }
 
@@ -112,8 +124,12 @@ pub(super) enum Move {
     /// The parent learns of a death, having heard everything.
     Bury(usize),
     Lie(usize),
+    Resize(usize),
     Tick,
 }
+
+const IDLE: Duration = Duration::from_millis(20);
+const HURRY: Duration = Duration::from_millis(5);
 
 pub(in super::super) fn settings(lanes: usize, quota: Option<u64>) -> Settings {
     Settings {
@@ -130,8 +146,13 @@ pub(in super::super) fn settings(lanes: usize, quota: Option<u64>) -> Settings {
 impl World {
     pub(super) fn new(lanes: usize, quota: Option<u64>, endless: Option<u8>, budget: Budget) -> World {
         let base = Instant::now();
-        World {
-            machine: Machine::new(settings(lanes, quota), base),
+        let settings = Settings {
+            min_workers: budget.keeps.unwrap_or(0).into(),
+            idle_timeout: budget.keeps.map(|_| IDLE),
+            ..settings(lanes, quota)
+        };
+        let mut world = World {
+            machine: Machine::new(settings, base),
             base,
             now: base,
             workers: vec![Worker::default(); lanes],
@@ -140,8 +161,14 @@ impl World {
             closed: false,
             terminated: false,
             killed_for_one: false,
+            still: 0,
             budget,
-        }
+        };
+        // The pool looks at itself when it is made.
+        let mut effects = Vec::new();
+        world.machine.step(base, Event::Tick, &mut effects);
+        world.perform(effects);
+        world
     }
 
     /// Everything that can happen next. With `fair`, only what the world does by itself sooner or later.
@@ -180,6 +207,10 @@ impl World {
             if budget.submits > 0 {
                 moves.push(Move::Submit);
             }
+            if budget.resizes > 0 {
+                let other = |&most: &usize| most != self.machine.max_workers();
+                moves.extend((1..=2).filter(other).map(Move::Resize));
+            }
             if budget.cancels > 0 {
                 let open =
                     (0..).zip(&self.tasks).filter(|(_, task)| task.no.is_some() && task.outcome.is_none());
@@ -205,8 +236,10 @@ impl World {
             on_panic: false,
             on_error: false,
         };
-        let terms = Terms { retry: Some(retry), ..Terms::default() };
-        (self.budget.retries > 0).then(|| Arc::new(terms))
+        let retry = (self.budget.retries > 0).then_some(retry);
+        let queue_timeout = self.budget.hurries.then_some(HURRY);
+        let usual = retry.is_none() && queue_timeout.is_none();
+        (!usual).then(|| Arc::new(Terms { retry, queue_timeout, ..Terms::default() }))
     }
 
     fn can_work(&self, worker: &Worker) -> bool {
@@ -232,7 +265,9 @@ impl World {
                     name,
                     Spec { bytes: 1, timeout, terms: self.terms(), ..Spec::default() },
                 ) {
-                    self.tasks[usize::from(name)].no = Some(no);
+                    let ledger = &mut self.tasks[usize::from(name)];
+                    ledger.no = Some(no);
+                    ledger.begins_by = self.budget.hurries.then(|| self.now + HURRY);
                     self.machine.dispatch(self.now, &mut effects);
                 }
             }
@@ -249,8 +284,15 @@ impl World {
             }
             Move::Tick => {
                 self.budget.ticks -= 1;
-                self.now = self.now.max(self.machine.wake().expect("there was one"));
+                let wake = self.machine.wake().expect("there was one");
+                self.still = if wake <= self.now { self.still + 1 } else { 0 };
+                assert!(self.still < 5, "10: time stands still: {self:#?}");
+                self.now = self.now.max(wake);
                 self.machine.step(self.now, Event::Tick, &mut effects);
+            }
+            Move::Resize(max_workers) => {
+                self.budget.resizes -= 1;
+                self.machine.step(self.now, Event::Resize { max_workers }, &mut effects);
             }
             Move::Work(lane) => self.work(lane),
             Move::Hear(lane) => {
@@ -298,8 +340,15 @@ impl World {
         }
         self.perform(effects);
         self.killed_for_one = false;
+        let open = self.tasks.iter().filter(|task| task.no.is_some() && task.outcome.is_none());
+        assert_eq!(self.machine.pending(), open.clone().count(), "8: what is not settled is pending");
+        if matches!(play, Move::Tick) {
+            let mut late = open.filter(|task| task.begins_by.is_some_and(|at| at <= self.now));
+            let waits = late.any(|task| task.no.is_some_and(|no| self.machine.worker_of(no).is_none()));
+            assert!(!waits, "10: a task waits too long: {self:#?}");
+        }
         if self.terminated {
-            assert_eq!(self.machine.pending(), 0, "6: it has ended with tasks");
+            assert!(self.machine.tasks.is_empty(), "6: it has ended with tasks");
             let left = |lane: usize| self.workers[lane].process != Process::None;
             let leaked: Vec<_> = self.machine.leaked().map(|lane| lane.0).collect();
             let unnamed = (0..self.workers.len()).find(|&lane| left(lane) && !leaked.contains(&lane));
@@ -389,6 +438,9 @@ impl World {
                 }
                 assert_eq!(self.workers[lane.0].process, Process::None, "5: a lane has one worker");
                 self.workers[lane.0].process = Process::Booting;
+                let stays = |worker: &&Worker| worker.process != Process::None && !worker.leaving;
+                let staying = self.workers.iter().filter(stays).count();
+                assert!(staying <= self.machine.max_workers(), "9: {staying} workers");
             }
             Effect::Send { lane, seq, job, .. } => {
                 let worker = &mut self.workers[lane.0];
@@ -399,9 +451,19 @@ impl World {
                 assert!(self.machine.lanes[lane.0].is_up(), "5: only workers that are up get tasks");
                 worker.slots.insert(seq, (Slot::Sent, self.now));
                 worker.inbox.push_back(Some((seq, job)));
+                if self.budget.retries > 0 {
+                    // Whether its first attempt comes back or has failed, only the machine knows.
+                    self.tasks[usize::from(job)].begins_by = None;
+                }
             }
-            Effect::Retire { lane } => self.workers[lane.0].inbox.push_back(None),
-            Effect::Terminate { lane } | Effect::Kill { lane } => self.workers[lane.0].doomed = true,
+            Effect::Retire { lane } => {
+                self.workers[lane.0].leaving = true;
+                self.workers[lane.0].inbox.push_back(None);
+            }
+            Effect::Terminate { lane } | Effect::Kill { lane } => {
+                self.workers[lane.0].leaving = true;
+                self.workers[lane.0].doomed = true;
+            }
             Effect::Settle { job, verdict, .. } => self.settle(job, verdict),
             Effect::Revoke { lane, seq, task, why } => {
                 let slot = self.workers[lane.0].slots.get_mut(&seq);
@@ -441,7 +503,7 @@ impl World {
             }
             Verdict::Failed(ran, kind) => {
                 let taken_along = self.killed_for_one && matches!(kind, TaskErrorKind::WorkerDied(_));
-                assert!(!taken_along, "8: task {task} dies of a kill for another one");
+                assert!(!taken_along, "11: task {task} dies of a kill for another one");
                 Some(ran)
             }
         };
@@ -467,6 +529,14 @@ impl World {
             assert!(!ran_no || task.starts == 0, "2: task {name} ran after all");
         }
         assert!(!self.closed || self.terminated, "7: the pool never ends: {self:#?}");
+        if let Some(kept) = self.budget.keeps
+            && !self.closed
+            && self.machine.refusal().is_none()
+        {
+            let up = self.workers.iter().filter(|worker| worker.process == Process::Up).count();
+            let kept = usize::from(kept).min(self.machine.max_workers());
+            assert_eq!(up, kept, "7: the workers that are kept: {self:#?}");
+        }
     }
 
     /// Equal for worlds that go on in the same way: times count from the beginning.
