@@ -41,7 +41,9 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         let first = inside.iter().next().expect("a name").to_str().expect("text");
         let module = first.trim_end_matches(".rs").to_owned();
         let is_test = |name: &str| {
-            ["test", "model", "search", "world", "fuzz"].iter().any(|test| name.starts_with(test))
+            ["test", "model", "search", "world", "fuzz", "interleavings"]
+                .iter()
+                .any(|test| name.starts_with(test))
         };
         if module == "lib" || inside.iter().filter_map(|part| part.to_str()).any(is_test) {
             continue;

@@ -69,8 +69,10 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
     };
     let place = Place { index, depth: worker.depth + 1 };
     let run = move || {
-        let _ending = ending;
-        serve_here(place, work);
+        let ending = ending;
+        let channel = serve_here(place, work);
+        drop(ending);
+        drop(channel);
     };
     let named = thread::Builder::new().name(format!("procpool:{index}")).stack_size(STACK);
     named.spawn(run).map_err(failed)?;

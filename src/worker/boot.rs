@@ -120,7 +120,7 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     }
     let desk = Desk::new(board);
     panic::serve_with_last_words(Arc::clone(&desk));
-    serve(Serve {
+    let _channel = serve(Serve {
         inbound: Inbound::new(hello.limit),
         socket,
         desk,

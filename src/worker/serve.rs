@@ -28,12 +28,14 @@ pub(crate) struct Serve {
     pub(crate) max_rss: u64,
 }
 
-/// Runs what comes until told to end, or until nobody listens any more.
-pub(crate) fn serve(serve: Serve) {
+/// Runs what comes until told to end, or until nobody listens any more. Gives the channel back: who closes it and goes
+/// on running is killed, so it stays open until nothing is left to do.
+#[must_use]
+pub(crate) fn serve(serve: Serve) -> OwnedFd {
     let Serve { mut inbound, socket, desk, limit, mut initializer, max_rss } = serve;
     let mut worker = Worker { socket, desk, limit, max_rss, output: Vec::new() };
     if !initializer && worker.ready(&[]).is_err() {
-        return;
+        return worker.socket;
     }
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
@@ -54,6 +56,7 @@ pub(crate) fn serve(serve: Serve) {
             break;
         }
     }
+    worker.socket
 }
 
 struct Worker {
