@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use pin_project::pin_project;
 
-use crate::worker::bell;
 use crate::worker::current::{self, Registration, Running, Wants};
-use crate::worker::{depth, index};
+use crate::worker::place::{self, Place};
 
 /// The task that calls this, as it can see itself: whether it is asked to stop, its deadline, which attempt this is.
 ///
@@ -281,7 +280,7 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn worker_index(&self) -> usize {
-        index()
+        self.place().index
     }
 
     /// The name of the task, `None` if this is no task.
@@ -323,7 +322,11 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn depth(&self) -> u32 {
-        depth()
+        self.place().depth
+    }
+
+    fn place(&self) -> Place {
+        self.running.as_ref().map_or_else(place::here, |running| running.place)
     }
 
     /// Calls `body` with this as the [`context`] of the thread: for a thread that works for a task.
@@ -449,7 +452,7 @@ impl Future for Cancellation {
             self.registration = None;
             return Poll::Ready(Cancelled {});
         }
-        if !bell::is_listening() {
+        if self.running.as_ref().is_some_and(|running| !running.is_heard()) {
             self.registration = None;
             context.waker().wake_by_ref();
         }

@@ -411,8 +411,12 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
 
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
-        if self.accepted.is_some() {
-            self.cancel();
+        // In a copy of the program, made by `fork`, the slot's lock may be held for ever.
+        if let Some(Accepted { engine, task, cancel }) = &self.accepted
+            && !engine.is_copy()
+            && !self.slot.let_go()
+        {
+            engine.cancel(*task, *cancel);
         }
     }
 }

@@ -88,14 +88,30 @@ struct Parent<'a> {
     machine: Machine<u32, u8>,
     choices: Choices<'a>,
     now: Instant,
-    tasks: Vec<TaskNo>,
+    tasks: Vec<Known>,
     settled: HashMap<u32, u32>,
     /// The lanes that have a process.
     alive: Vec<usize>,
+    /// Those of them that were told to end.
+    leaving: Vec<usize>,
     terminated: bool,
 }
 
-/// Whatever workers say, and whatever the shared page shows: no panic, and every task is settled exactly once.
+/// What the parent knows of a task.
+struct Known {
+    no: TaskNo,
+    /// No worker need have it any more when this is over.
+    begins_by: Option<Instant>,
+    deadline: Option<Instant>,
+    attempts: u16,
+}
+
+/// When time is served, so often at the most, nothing is due any more.
+const TURNS_OF_TIME: usize = 5;
+
+/// Whatever workers say, and whatever the shared page shows: no panic, every task is settled exactly once, there are
+/// never more workers than there may be, time comes to rest, nothing waits longer than it may, and the end needs nobody's
+/// death.
 pub fn parent(bytes: &[u8]) {
     let now = Instant::now();
     let mut choices = Choices(bytes);
@@ -116,12 +132,14 @@ pub fn parent(bytes: &[u8]) {
         tasks: Vec::new(),
         settled: HashMap::new(),
         alive: Vec::new(),
+        leaving: Vec::new(),
         terminated: false,
     };
     while let Some(choice) = parent.choices.next() {
         parent.turn(choice);
+        parent.assert_counts();
     }
-    parent.end();
+    parent.end(flags & 64 != 0);
 }
 
 impl Parent<'_> {
@@ -143,7 +161,7 @@ impl Parent<'_> {
             9 => Event::Swollen { lane },
             10 if self.alive.contains(&lane.0) => return self.bury(lane),
             11 if !self.tasks.is_empty() => {
-                let task = self.tasks[usize::from(seq as u8) % self.tasks.len()];
+                let task = self.tasks[usize::from(seq as u8) % self.tasks.len()].no;
                 let how = [Cancel::Pending, Cancel::Mild, Cancel::Stop, Cancel::Kill];
                 Event::Cancel { task, how: how[usize::from(choice >> 4) % 4] }
             }
@@ -154,7 +172,7 @@ impl Parent<'_> {
             }
             _ => {
                 self.now += Duration::from_micros(seq * 500);
-                Event::Tick
+                return self.tick();
             }
         };
         // What the supervisor never passes on: words of a process that there is not.
@@ -163,6 +181,34 @@ impl Parent<'_> {
         }
         self.machine.step(self.now, event, &mut effects);
         self.perform(effects);
+    }
+
+    /// Serves time until nothing is due any more, which must be soon.
+    fn tick(&mut self) {
+        for _ in 0..TURNS_OF_TIME {
+            let mut effects = Vec::new();
+            self.machine.step(self.now, Event::Tick, &mut effects);
+            self.perform(effects);
+            if self.machine.wake().is_none_or(|wake| wake > self.now) {
+                return self.assert_nothing_is_late();
+            }
+        }
+        panic!("time stands still: {:?}", self.machine);
+    }
+
+    fn assert_nothing_is_late(&self) {
+        for (name, task) in (0..).zip(&self.tasks) {
+            let late = task.begins_by.is_some_and(|at| at <= self.now) && !self.settled.contains_key(&name);
+            assert!(!late || self.machine.worker_of(task.no).is_some(), "task {name} waits too long");
+        }
+    }
+
+    fn assert_counts(&self) {
+        assert_eq!(
+            self.machine.pending(),
+            self.tasks.len() - self.settled.len(),
+            "what is not settled is pending"
+        );
     }
 
     fn lane_of(&self, event: &Event<u8>) -> Option<LaneNo> {
@@ -195,10 +241,14 @@ impl Parent<'_> {
             on_panic: true,
             on_error: true,
         };
+        let queue_timeout = millis(1, 10);
+        let deadline = millis(2, 30).map(|after| self.now + after);
+        let begins_by = queue_timeout.map(|wait| self.now + wait).into_iter().chain(deadline).min();
+        let retries = if flags & 4 != 0 { 2 } else { 0 };
         let terms = Terms {
-            queue_timeout: millis(1, 10),
-            deadline: millis(2, 30).map(|after| self.now + after),
-            retry: (flags & 4 != 0).then_some(retry),
+            queue_timeout,
+            deadline,
+            retry: (retries > 0).then_some(retry),
             stop: Escalation { ask: millis(8, 5), terminate: millis(16, 5) },
         };
         let spec = Spec {
@@ -209,8 +259,8 @@ impl Parent<'_> {
             terms: Some(terms.into()),
         };
         let name = self.tasks.len() as u32;
-        if let Ok(task) = self.machine.submit(self.now, name, spec) {
-            self.tasks.push(task);
+        if let Ok(no) = self.machine.submit(self.now, name, spec) {
+            self.tasks.push(Known { no, begins_by, deadline, attempts: 1 + retries });
             let mut effects = Vec::new();
             self.machine.dispatch(self.now, &mut effects);
             self.perform(effects);
@@ -219,6 +269,7 @@ impl Parent<'_> {
 
     fn bury(&mut self, lane: LaneNo) {
         self.alive.retain(|&alive| alive != lane.0);
+        self.leaving.retain(|&leaving| leaving != lane.0);
         let count = self.machine.outstanding(lane).count();
         // As many as there are, or fewer, or more: the page is the worker's to write.
         let phases = (0..count).map(|_| match self.choices.or_zero() % 3 {
@@ -241,6 +292,27 @@ impl Parent<'_> {
                     Effect::Launch { lane } => {
                         assert!(!self.alive.contains(&lane.0), "a place has one worker");
                         self.alive.push(lane.0);
+                        let staying = self.alive.len() - self.leaving.len();
+                        assert!(staying <= self.machine.max_workers(), "{staying} workers");
+                    }
+                    Effect::Retire { lane } | Effect::Terminate { lane } | Effect::Kill { lane } => {
+                        assert!(self.alive.contains(&lane.0), "who is told to end is there");
+                        if !self.leaving.contains(&lane.0) {
+                            self.leaving.push(lane.0);
+                        }
+                    }
+                    Effect::Send { lane, job, attempt, .. } => {
+                        assert!(
+                            self.alive.contains(&lane.0) && !self.leaving.contains(&lane.0),
+                            "it takes tasks"
+                        );
+                        let task = &mut self.tasks[job as usize];
+                        assert!((1..=task.attempts).contains(&attempt), "attempt {attempt}");
+                        assert!(task.begins_by.is_none_or(|at| at > self.now) || attempt > 1, "it is late");
+                        if task.attempts > 1 {
+                            // Whether it comes back or has failed, only the machine knows.
+                            task.begins_by = task.deadline;
+                        }
                     }
                     Effect::Settle { job, .. } => *self.settled.entry(job).or_default() += 1,
                     Effect::Revoke { task, why, .. } => {
@@ -264,12 +336,19 @@ impl Parent<'_> {
         }
     }
 
-    /// The pool is told to end and every process dies: everything must be settled, once.
-    fn end(&mut self) {
+    /// The pool is told to end, and every process dies or none: everything must be settled, once.
+    fn end(&mut self, unkillable: bool) {
         let close = Close { cancel_pending: true, kill: true, by: None };
         let mut effects = Vec::new();
         self.machine.step(self.now, Event::Close(close), &mut effects);
         self.perform(effects);
+        while unkillable && let Some(wake) = self.machine.wake() {
+            self.now = self.now.max(wake);
+            self.tick();
+        }
+        assert!(self.terminated || !unkillable, "the pool has ended without the death of its workers");
+        let named = self.machine.leaked().count();
+        assert!(named == self.alive.len() || !unkillable, "it names those that it has left behind");
         while let Some(&lane) = self.alive.first() {
             self.bury(LaneNo(lane));
         }

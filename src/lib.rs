@@ -113,12 +113,15 @@ mod future;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod launch;
 mod limits;
 mod map;
 mod nested;
 mod options;
 mod park;
+mod primitive;
 mod scheduler;
 mod submit;
 mod sys;

@@ -195,6 +195,9 @@ impl Limits {
     /// Processes and threads of a worker and what it starts, itself with its two threads included, by a control group
     /// as for [`memory`](Limits::memory); at least 4. Beyond it, starting one is an error.
     ///
+    /// With either of the two, what a worker has started dies with it although it left the worker's process group
+    /// (`setsid`, a daemon). If the whole program is killed, what left the group lives on.
+    ///
     /// # Examples
     ///
     /// ```

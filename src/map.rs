@@ -359,7 +359,10 @@ where
             let mut more = true;
             while more && prepared.len() < chunk.min(room) {
                 match self.source.poll_next(context) {
-                    Poll::Ready(Some(args)) => prepared.push(self.pool.prepare(self.task, &args)),
+                    Poll::Ready(Some(args)) => {
+                        prepared.push(self.pool.prepare(self.task, &args));
+                        more = self.source.let_go(args);
+                    }
                     Poll::Ready(None) | Poll::Pending => more = false,
                 }
             }
@@ -390,12 +393,19 @@ impl<S: Stream> Source<S> {
         match next {
             Ok(Poll::Ready(None)) => self.ended = true,
             Ok(next) => return next,
-            Err(panic) => {
-                self.ended = true;
-                self.panic = Some(panic);
-            }
+            Err(panic) => self.fail(panic),
         }
         Poll::Ready(None)
+    }
+
+    /// Drops an item that has been encoded. A panic in its `Drop` is one of the input: says whether there was none.
+    fn let_go(&mut self, item: S::Item) -> bool {
+        catch_unwind(AssertUnwindSafe(|| drop(item))).map_err(|panic| self.fail(panic)).is_ok()
+    }
+
+    fn fail(&mut self, panic: Box<dyn Any + Send>) {
+        self.ended = true;
+        self.panic = Some(panic);
     }
 }
 

@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
+
+use crate::primitive::{AtomicBool, thread, thread_local};
 
 thread_local! {
     static COMPLETES: Cell<bool> = const { Cell::new(false) };
@@ -16,17 +17,17 @@ thread_local! {
 
 /// The calling thread is a pool's own from now on.
 pub(crate) fn this_thread_completes_tasks() {
-    COMPLETES.set(true);
+    COMPLETES.with(|completes| completes.set(true));
 }
 
 /// Whether this is a thread that completes tasks: waiting for one here would never end.
 pub(crate) fn may_not_block() -> bool {
-    COMPLETES.get()
+    COMPLETES.with(Cell::get)
 }
 
 /// Wakes a parked thread; remembers a wake-up that came before the thread parked.
 struct Parker {
-    thread: Thread,
+    thread: thread::Thread,
     woken: AtomicBool,
 }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use procpool::{
-    CompletedTimeout, ProcessPoolExecutor, ReturnWhen, TaskError, TaskFuture, as_completed, task, wait,
+    CompletedTimeout, ProcessPoolExecutor, Ran, ReturnWhen, StartError, TaskError, TaskErrorKind, TaskFuture,
+    as_completed, task, wait,
 };
+use support::Ledger;
 
 #[task]
 fn nap(milliseconds: u64) -> u64 {
@@ -25,6 +27,40 @@ fn fail(milliseconds: u64) -> u64 {
 #[task]
 fn identity(n: u64) -> u64 {
     n
+}
+
+#[task]
+fn crash() -> u64 {
+    std::process::abort()
+}
+
+/// An initializer that lets no worker start any more once this file is there.
+#[task]
+fn start_unless(stop: &str) -> Result<(), String> {
+    if std::path::Path::new(stop).exists() { Err("no more workers".to_owned()) } else { Ok(()) }
+}
+
+/// A crash, and five tasks behind it that find no worker after it.
+fn in_a_pool_that_breaks(ledger: &Ledger) -> (ProcessPoolExecutor, Vec<TaskFuture<u64>>) {
+    let stop = ledger.path() + ".stop";
+    let builder = ProcessPoolExecutor::builder().max_workers(1).initializer(start_unless, stop.as_str());
+    let pool = builder.build().expect("a pool");
+    pool.warm_up().wait().expect("the first worker");
+    std::fs::write(&stop, []).expect("a file");
+    let mut futures = vec![pool.submit(crash, ())];
+    futures.extend((0..5).map(|n| pool.submit(identity, n)));
+    (pool, futures)
+}
+
+/// How many died of the crash, and how many of the pool.
+fn died_and_broken(ends: impl IntoIterator<Item = Result<u64, TaskError>>) -> (usize, usize) {
+    ends.into_iter().map(|end| end.expect_err("no value")).fold((0, 0), |(died, broken), error| {
+        match error.kind() {
+            TaskErrorKind::WorkerDied(_) => (died + 1, broken),
+            TaskErrorKind::PoolBroken(StartError::Initializer { .. }) => (died, broken + 1),
+            other => panic!("{other:?}"),
+        }
+    })
 }
 
 fn pool() -> ProcessPoolExecutor {
@@ -90,6 +126,71 @@ support::isolated! {
         assert_eq!(ends.iter().filter(|end| end.as_ref().is_err_and(TaskError::is_cancelled)).count(), 4);
     }
 
+    fn a_pool_that_breaks_meanwhile_ends_the_iteration_and_the_wait() {
+        let ledger = Ledger::create();
+        let (pool, futures) = in_a_pool_that_breaks(&ledger);
+        assert_eq!(died_and_broken(as_completed(futures)), (1, 5));
+        let late = as_completed([pool.submit(identity, 1), pool.submit(identity, 2)]);
+        assert_eq!(died_and_broken(late), (0, 2), "those of a broken pool are done at once");
+
+        let ledger = Ledger::create();
+        let (pool, futures) = in_a_pool_that_breaks(&ledger);
+        let waited = wait(futures, ReturnWhen::AllCompleted).wait();
+        assert!(waited.not_done.is_empty());
+        assert_eq!(died_and_broken(waited.done.into_iter().map(TaskFuture::result)), (1, 5));
+        drop(pool);
+
+        let ledger = Ledger::create();
+        let (_pool, futures) = in_a_pool_that_breaks(&ledger);
+        let first = wait(futures, ReturnWhen::FirstException).wait();
+        let rest = wait(first.not_done, ReturnWhen::FirstCompleted).wait();
+        let rest = rest.done.into_iter().chain(rest.not_done);
+        let all = first.done.into_iter().chain(rest).map(TaskFuture::result);
+        assert_eq!(died_and_broken(all), (1, 5));
+    }
+
+    fn each_future_comes_once_whatever_became_of_it() {
+        let (one, other, closed) = (pool(), pool(), pool());
+        closed.shutdown(true).wait();
+        let submit = |n: u64| match n % 6 {
+            0 => one.submit(identity, n),
+            1 => other.submit(identity, n),
+            2 => closed.submit(identity, n),
+            3 => one.submit(fail, 0),
+            4 => {
+                let future = other.submit(identity, n);
+                future.cancel();
+                future
+            }
+            _ => {
+                let waited = wait([one.submit(identity, n)], ReturnWhen::AllCompleted).wait();
+                waited.done.into_iter().next().expect("it is done")
+            }
+        };
+        let mut completed = as_completed((0..600).map(|n| (n, submit(n))));
+        let mut keys = Vec::new();
+        futures::executor::block_on(async {
+            while let Some((n, end)) = completed.next().await {
+                keys.push(n);
+                match (n % 6, end) {
+                    (0 | 1 | 4 | 5, Ok(value)) => assert_eq!(value, n),
+                    (2..=4, Err(error)) => assert!(n % 6 == 3 || error.ran() == Ran::No, "{error}"),
+                    (_, end) => panic!("{n}: {end:?}"),
+                }
+                // It may be filled up while it is used.
+                if n < 600 && n % 3 == 0 {
+                    completed.push((n + 600, submit(n + 600)));
+                }
+            }
+            // And when it was at its end.
+            completed.push((1_200, submit(1_200)));
+            keys.extend(completed.next().await.map(|(n, _)| n));
+            assert!(completed.next().await.is_none());
+        });
+        keys.sort_unstable();
+        assert!(keys.iter().copied().eq((0..600).chain((600..1_200).step_by(3)).chain([1_200])));
+    }
+
     fn a_hundred_thousand_futures_complete() {
         let pool = pool();
         let mut completed = as_completed((0..100_000).map(|n| pool.submit(identity, n)).collect::<Vec<_>>());
@@ -132,6 +233,7 @@ support::isolated! {
         assert_eq!(waited.done.into_iter().map(|done| done.result().unwrap()).collect::<Vec<_>>(), [200, 1]);
         let again = wait(waited.not_done, ReturnWhen::AllCompleted).timeout(Duration::ZERO).wait();
         assert_eq!((again.done.len(), again.not_done.len()), (0, 1));
+        assert!(again.not_done[0].running(), "a timeout leaves the tasks alone");
     }
 
     fn callbacks_run_in_order_and_a_panic_in_one_is_its_own() {

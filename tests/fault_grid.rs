@@ -161,6 +161,19 @@ support::isolated! {
         }
     }
 
+    fn a_request_may_be_cut_at_any_byte() {
+        warm();
+        for (nth, workers) in [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2)] {
+            for bytes in [0, 1, 3, 4, 7, 8, 9, 39, 40, 41, 60] {
+                // The first frame asks for the initializer, and is shorter.
+                let bytes = if nth == 1 { bytes.min(40) } else { bytes };
+                let what = format!("frame {nth} cut after {bytes} bytes, {workers} workers");
+                let faults = Faults::new().at(Point::RequestBytes, nth, Some(1), Fault::CutRequest(bytes));
+                assert_eq!(play(workers, faults, &what), 0, "{what}");
+            }
+        }
+    }
+
     fn the_parent_meets_errors_and_pauses() {
         warm();
         for workers in [1, 2] {
@@ -169,6 +182,7 @@ support::isolated! {
                 (Point::SpawnAfter, Fault::Error),
                 (Point::SpawnBefore, PAUSE),
                 (Point::SpawnAfter, PAUSE),
+                (Point::Send, PAUSE),
                 (Point::Receive, PAUSE),
                 (Point::Reap, PAUSE),
                 (Point::Settle, PAUSE),

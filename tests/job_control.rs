@@ -88,7 +88,7 @@ support::isolated! {
     }
 
     fn workers_go_on_while_the_program_is_stopped() {
-        let file = std::env::temp_dir().join(format!("procpool-busy-{}", std::process::id()));
+        let file = std::env::temp_dir().join(format!("scratch-busy-{}", std::process::id()));
         std::fs::write(&file, "").expect("a file");
         let path = file.to_str().expect("text").to_owned();
         let mut program = Program::named("a_program_with_a_busy_worker").env("BUSY", &path).spawn();

@@ -39,7 +39,7 @@ fn open(count: usize) -> usize {
 
 #[task]
 fn write(bytes: usize) -> usize {
-    let path = std::env::temp_dir().join(format!("procpool-limit-{}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("scratch-limit-{}", std::process::id()));
     // Before it may be killed, its name is gone.
     let file = fs::File::create(&path).expect("a file");
     fs::remove_file(&path).expect("removed");
@@ -258,7 +258,7 @@ support::isolated! {
 
 #[task]
 fn write_all(bytes: usize) {
-    let path = std::env::temp_dir().join(format!("procpool-limit-{}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("scratch-limit-{}", std::process::id()));
     let mut file = fs::File::create(&path).expect("a file");
     fs::remove_file(&path).expect("removed");
     std::io::Write::write_all(&mut file, &vec![7; bytes]).expect("killed before");

@@ -124,6 +124,7 @@ support::isolated! {
         let path = ledger.path();
         let pool = pool(TaskOptions::new());
         let busy = pool.submit(deaf, (path.as_str(), 1));
+        eventually("it runs", SOON, || ledger.starts(1) == 1);
         let hasty = pool.with(TaskOptions::new().queue_timeout(Duration::from_millis(50)));
         let late: Vec<_> = (2..50).map(|id| hasty.submit(deaf, (path.as_str(), id))).collect();
         for future in late {

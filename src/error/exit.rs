@@ -34,6 +34,9 @@ pub enum ExitCause {
         /// The kernel wrote a core file.
         core_dumped: bool,
     },
+    /// It was a thread of this program, see [`Builder::inline`](crate::Builder::inline), and was given up: what it ran
+    /// goes on until it ends by itself.
+    Abandoned,
     /// It is gone, but somebody else collected its exit status first (a `waitpid(-1)` in the program, or an
     /// ignored SIGCHLD).
     Unknown,
@@ -50,6 +53,7 @@ impl fmt::Display for ExitCause {
                 }
                 if core_dumped { f.write_str(", core dumped") } else { Ok(()) }
             }
+            ExitCause::Abandoned => f.write_str("given up: a thread cannot be killed"),
             ExitCause::Unknown => {
                 f.write_str("ended in an unknown way (its exit status was taken by others)")
             }

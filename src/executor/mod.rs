@@ -35,6 +35,10 @@ pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};
 /// Workers are this very program, started again; they start when there is work for them, are reused, and are
 /// replaced when they die. A worker that dies takes one task with it: the one it was running.
 ///
+/// Programs that a task starts are in the process group of its worker and end with it, however it ends: also those
+/// that still run when the task has returned. What leaves the group (`setsid`, a daemon) lives on, unless workers have
+/// a control group of their own ([`Limits::processes`](crate::Limits::processes)).
+///
 /// A clone is another handle of the same pool. **Dropping the last handle ends the pool**: what is queued is
 /// cancelled, what runs is killed. It never blocks, also inside of async code. Call
 /// [`shutdown`](ProcessPoolExecutor::shutdown) for an orderly end.
@@ -124,8 +128,12 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
-        self.accept(task, &args)
-            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())))
+        let future = self
+            .accept(task, &args)
+            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())));
+        // If their `Drop` panics, it must find a future that is dropped by that, which a return value is not.
+        drop(args);
+        future
     }
 
     /// Submits a task, or gives its arguments back with the reason of the refusal. Never blocks.
@@ -155,7 +163,14 @@ impl ProcessPoolExecutor {
         task: T,
         args: T::Args<'a>,
     ) -> Result<TaskFuture<T::Output>, SubmitError<T::Args<'a>>> {
-        self.accept(task, &args).map_err(|reason| SubmitError { args, reason })
+        match self.accept(task, &args) {
+            Ok(future) => {
+                // As in `submit`.
+                drop(args);
+                Ok(future)
+            }
+            Err(reason) => Err(SubmitError { args, reason }),
+        }
     }
 
     /// Runs a task over all items, as Python's `Executor.map`: lazily, bounded, and in order.

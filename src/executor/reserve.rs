@@ -3,7 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use async_lock::SemaphoreGuardArc;
 
@@ -11,7 +12,7 @@ use crate::error::{Refusal, SubmitError, TaskError};
 use crate::future::TaskFuture;
 use crate::park;
 use crate::submit::Submitter;
-use crate::task::Task;
+use crate::task::{Task, guarded};
 
 type Answer = Result<Permit, SubmitError<()>>;
 
@@ -80,7 +81,22 @@ impl Future for Reserve {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        self.0.as_mut().poll(context)
+        let waker = Waker::from(Arc::new(Tame(context.waker().clone())));
+        self.0.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// A waker that does not panic. The pool's thread wakes those who wait for room, and a panic there would get past the
+/// count of those who were woken as well.
+struct Tame(Waker);
+
+impl Wake for Tame {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let _ = guarded(|| self.0.wake_by_ref());
     }
 }
 
@@ -143,10 +159,10 @@ impl Permit {
     /// ```
     pub fn submit<T: Task>(self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
         let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()));
-        self.pool
-            .prepare(task, &args)
-            .and_then(|prepared| self.pool.accept(self.permit, prepared))
-            .unwrap_or_else(refused)
+        let prepared = self.pool.prepare(task, &args);
+        // Their `Drop` may panic, and then there is no task yet.
+        drop(args);
+        prepared.and_then(|prepared| self.pool.accept(self.permit, prepared)).unwrap_or_else(refused)
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) type Rules = ();
 
 /// What a pool knows of faults.
 #[derive(Debug, Default)]
-pub(crate) struct Script;
+pub(crate) struct Script {}
 
 impl Script {
     pub(crate) fn next_launch(&self) -> Rules {}
@@ -24,8 +24,6 @@ impl Script {
         Ok(())
     }
 }
-
-pub(crate) fn arm(_rules: Rules) {}
 
 pub(crate) fn keep_channel(_channel: &OwnedFd) {}
 

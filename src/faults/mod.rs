@@ -9,7 +9,7 @@ mod present;
 mod script;
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use absent::{Rules, Script, arm, bytes, hit, keep_channel, task};
+pub(crate) use absent::{Rules, Script, bytes, hit, keep_channel, task};
 #[cfg(feature = "faults")]
 pub(crate) use present::{arm, bytes, hit, keep_channel, task};
 #[cfg(feature = "faults")]
@@ -35,6 +35,8 @@ pub enum Point {
     BootReady,
     /// It waits for the next frame.
     Idle,
+    /// So many bytes of the next frame have been read.
+    RequestBytes,
     /// A task has arrived and has not been taken up.
     Request,
     /// It has been taken up, its arguments are decoded, its body has not started.
@@ -57,6 +59,8 @@ pub enum Point {
     SpawnBefore,
     /// It has made one, and does not watch it yet.
     SpawnAfter,
+    /// It is about to send frames.
+    Send,
     /// It is about to read frames.
     Receive,
     /// A process has ended, and has not been reaped.

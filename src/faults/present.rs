@@ -63,17 +63,17 @@ pub(crate) fn hit(point: Point) -> io::Result<()> {
     due(point).map_or(Ok(()), strike)
 }
 
-/// The bytes of a reply after which the worker is killed, if it is.
+/// The bytes of a reply or a request after which the worker is killed, if it is.
 pub(crate) fn bytes(point: Point) -> Option<usize> {
     match due(point)? {
-        Fault::CutReply(bytes) => Some(bytes),
+        Fault::CutReply(bytes) | Fault::CutRequest(bytes) => Some(bytes),
         _ => None,
     }
 }
 
 pub(super) fn strike(fault: Fault) -> io::Result<()> {
     match fault {
-        Fault::Kill | Fault::CutReply(_) => process::die(),
+        Fault::Kill | Fault::CutReply(_) | Fault::CutRequest(_) => process::die(),
         Fault::Abort => std::process::abort(),
         Fault::Exit(code) => std::process::exit(code),
         Fault::Stall => loop {

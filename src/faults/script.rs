@@ -44,6 +44,9 @@ pub enum Fault {
     CloseChannel,
     /// The worker sends bytes that are no frame, and waits for its end.
     Garbage,
+    /// The worker is killed when it has read so many bytes of a frame.
+    #[doc(hidden)]
+    CutRequest(usize),
     /// What is being done there fails with an error of the system.
     #[doc(hidden)]
     Error,
@@ -188,8 +191,8 @@ impl Faults {
 
 impl Point {
     pub(crate) fn is_of_the_parent(self) -> bool {
-        use Point::{Reap, Receive, Settle, SpawnAfter, SpawnBefore};
-        matches!(self, SpawnBefore | SpawnAfter | Receive | Reap | Settle)
+        use Point::{Reap, Receive, Send, Settle, SpawnAfter, SpawnBefore};
+        matches!(self, SpawnBefore | SpawnAfter | Send | Receive | Reap | Settle)
     }
 }
 
@@ -207,6 +210,10 @@ impl Script {
     pub(crate) fn new(faults: Faults) -> Script {
         let hits = faults.rules.iter().map(|_| AtomicU32::new(0)).collect();
         Script { rules: faults.rules, hits, ..Script::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
     }
 
     /// What the worker is told that is made next.

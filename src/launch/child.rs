@@ -1,73 +1,33 @@
-//! Starts a worker process: this very program, with a socket as its standard input in which its instructions
+//! A worker that is a process: this very program, with a socket as its standard input in which its instructions
 //! already wait. The only file that names async-process.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use async_process::Child;
+use rustix::process::WaitIdStatus;
 
-use crate::error::{ExitCause, HandshakeError, LimitHit, StartError};
-use crate::faults::{Point, Script};
-use crate::sys::leaf::{Ground, Leaf};
-use crate::sys::limits::Bounds;
+use crate::error::{ExitCause, LimitHit, StartError};
+use crate::faults::Point;
+use crate::sys::leaf::Leaf;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
+use crate::wire::hello::{HELLO_MAX, Hello, MARKER, mark};
 
-#[cfg(feature = "sandbox")]
-use crate::wire::hello::Confinement;
-use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark};
-
-/// How to make the workers of a pool.
-#[derive(Debug, Default)]
-pub(crate) struct Worker {
-    /// Changes to the environment, in order.
-    pub(crate) env: Vec<EnvChange>,
-    pub(crate) current_dir: Option<PathBuf>,
-    pub(crate) limit: u64,
-    /// What each worker puts itself under.
-    pub(crate) bounds: Bounds,
-    /// Where its control groups are made, if it has its own.
-    pub(crate) ground: Option<Ground>,
-    pub(crate) faults: Script,
-    pub(crate) initializer: bool,
-    /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
-    pub(crate) max_rss: u64,
-    pub(crate) depth: u32,
-    #[cfg(feature = "sandbox")]
-    pub(crate) sandbox: Option<Confinement>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum EnvChange {
-    Set(OsString, OsString),
-    Remove(OsString),
-    Clear,
-}
-
-/// A worker on its way to becoming ready: the process, and the two ways to talk to it.
-#[derive(Debug)]
-pub(crate) struct Launched {
-    pub(crate) process: Process,
-    pub(crate) socket: OwnedFd,
-    pub(crate) board: Board,
-}
+use super::{EnvChange, Exit, Launched, Worker};
 
 /// A process that has not been reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
-    pub(crate) pid: u32,
+    pub(super) pid: u32,
     /// Readable when the process has ended.
-    pub(crate) pidfd: OwnedFd,
+    pub(super) pidfd: OwnedFd,
     oom_before: OomCounts,
     /// Its own control groups. Removed with this, when it has been reaped.
     leaf: Option<Leaf>,
@@ -79,7 +39,7 @@ const DESCRIPTORS: usize = 14;
 
 /// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
-pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartError> {
+pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     let own = process::own_pidfd()
         .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
@@ -109,17 +69,14 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     let oom_before = OomCounts::of(std::process::id());
     let children_before = process::own_children();
     let spawned =
-        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(
-            |child| {
-                worker.faults.hit(Point::SpawnAfter)?;
-                let pidfd = process::pidfd(child.id())?;
-                Ok((child, pidfd))
-            },
-        );
+        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(|pid| {
+            let watched = worker.faults.hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
+            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
+        });
     match spawned {
-        Ok((child, pidfd)) => {
-            let pid = child.id();
-            Ok(Launched { process: Process { child, pid, pidfd, oom_before, leaf }, socket, board })
+        Ok((pid, pidfd)) => {
+            let process = Process { pid, pidfd, oom_before, leaf };
+            Ok(Launched { process: super::Process::Child(process), socket, board })
         }
         Err(error) => {
             drop((socket, board));
@@ -163,7 +120,7 @@ fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
 /// The process library has all that it makes once.
 static AWAKE: AtomicBool = AtomicBool::new(false);
 
-fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child> {
+fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
@@ -182,7 +139,8 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     // A group of its own: the terminal's signals do not reach it, and it can be killed with what it started.
     command.process_group(0);
     let mut command = async_process::Command::from(command);
-    command.stdin(Stdio::from(stdin)).reap_on_drop(true);
+    // The library would wait for the child's number, which somebody else's child may have by then: see `Process::reap`.
+    command.stdin(Stdio::from(stdin)).reap_on_drop(false);
     // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
     // own, where that ends the program: so the second of them is made here before the first.
     if !AWAKE.load(Ordering::Relaxed) {
@@ -194,51 +152,31 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<Child>
     }))
     .unwrap_or_else(|_| Err(io::Error::other("the process library has no threads or descriptors left")));
     AWAKE.fetch_or(spawned.is_ok(), Ordering::Relaxed);
-    spawned
-}
-
-/// What a worker says that cannot be as it was asked to be.
-pub(crate) fn start_refused(body: &[u8]) -> StartError {
-    match codec::decode::<Refused>(body) {
-        Ok(Refused::Limits(message)) => StartError::Limits { message },
-        Ok(Refused::Sandbox(message)) => StartError::Sandbox { message },
-        Err(garbled) => StartError::Handshake(HandshakeError::Protocol { message: garbled }),
-    }
-}
-
-/// How a dead worker ended.
-#[derive(Debug)]
-pub(crate) struct Exit {
-    pub(crate) cause: ExitCause,
-    pub(crate) oom: Option<bool>,
-    pub(crate) limit: Option<LimitHit>,
+    spawned.map(|child| child.id())
 }
 
 impl Process {
     /// Kills the worker and everything in its process group.
-    pub(crate) fn kill(&self) {
+    pub(super) fn kill(&self) {
         process::kill(self.pidfd.as_fd());
-        process::kill_group(self.pid);
+        process::kill_group(self.pidfd.as_fd(), self.pid);
     }
 
     /// Asks the worker and everything in its process group to end.
-    pub(crate) fn terminate(&self) {
-        process::terminate_group(self.pid);
+    pub(super) fn terminate(&self) {
+        process::terminate_group(self.pidfd.as_fd(), self.pid);
     }
 
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
-    pub(crate) fn reap(mut self) -> Exit {
-        process::kill_group(self.pid);
+    pub(super) fn reap(self) -> Exit {
+        process::kill_group(self.pidfd.as_fd(), self.pid);
         let struck = match &self.leaf {
             Some(leaf) => leaf.ran_out_of_memory(),
             None => self.oom_before.struck_since(self.pid),
         };
         let memory_bound = struck == Some(true) && self.leaf.is_some();
-        let cause = match self.child.try_status() {
-            Ok(Some(status)) => cause(status),
-            // Somebody else has waited for it.
-            Ok(None) | Err(_) => ExitCause::Unknown,
-        };
+        // If there is none, somebody else has waited for it.
+        let cause = process::collect(self.pidfd.as_fd(), self.pid).map_or(ExitCause::Unknown, cause);
         let oom = match cause {
             ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
             _ => Some(false),
@@ -253,10 +191,10 @@ impl Process {
     }
 }
 
-fn cause(status: ExitStatus) -> ExitCause {
-    match (status.code(), status.signal()) {
+fn cause(status: WaitIdStatus) -> ExitCause {
+    match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => ExitCause::Code(code),
-        (None, Some(number)) => ExitCause::Signal { number, core_dumped: status.core_dumped() },
+        (None, Some(number)) => ExitCause::Signal { number, core_dumped: status.dumped() },
         (None, None) => ExitCause::Unknown,
     }
 }

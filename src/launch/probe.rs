@@ -19,10 +19,10 @@ const ANSWER_MAX: u64 = 64 << 10;
 /// when this returns.
 pub(crate) fn probe(worker: &Worker, limit: Duration) -> Result<Enforced, StartError> {
     let Launched { process: probe, socket, board: _board } = launch(worker, 0)?;
-    let ended = process::ends_by(probe.pidfd.as_fd(), Instant::now() + limit);
+    let ended = process::ends_by(probe.ended(), Instant::now() + limit);
     if !matches!(ended, Ok(true)) {
         probe.kill();
-        let _ = process::wait_for_end(probe.pidfd.as_fd());
+        let _ = process::wait_for_end(probe.ended());
     }
     // All that it said is in the socket now.
     let answer = Inbound::new(ANSWER_MAX).next(socket.as_fd(), false);

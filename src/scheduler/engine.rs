@@ -1,7 +1,7 @@
 //! The machine at work: events from any thread, effects performed, nobody called under the lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use async_lock::Semaphore;
 use crate::error::{Phase, Refusal};
 use crate::faults::Point;
 use crate::launch::Worker;
+use crate::primitive::{Mutex, MutexGuard};
 use crate::sys::clock;
 use crate::transport::Piece;
 use crate::wire::frame::{Header, Kind};
@@ -158,6 +159,7 @@ impl Engine {
             self.poller.call();
         }
         for link in later.flush {
+            let _ = self.worker.faults.hit(Point::Send);
             link.flush(&self.poller);
         }
         if let Some(observer) = &self.observer {
@@ -351,7 +353,9 @@ impl Engine {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.core().links.iter().flatten().map(|link| link.pid).collect()
+        let pids = self.core().links.iter().flatten().map(|link| link.pid).collect::<Vec<_>>();
+        // Threads of this program are no processes of the pool's.
+        pids.into_iter().filter(|&pid| pid != self.owner).collect()
     }
 
     /// What a shutdown reports: the counts, and the processes that could not be killed.

@@ -1,11 +1,12 @@
 //! The parent's end of the link to one worker.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{PoisonError, TryLockError};
 
 use rustix::event::epoll;
 
 use crate::error::Phase;
+use crate::primitive::Mutex;
 use crate::transport::{Board, Outbound, Piece, Progress};
 
 use super::poller::{Poller, Token};

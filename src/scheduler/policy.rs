@@ -67,7 +67,7 @@ impl Retry {
     /// together do not come back together.
     pub(crate) fn pause(&self, failures: u32, dice: u64) -> Duration {
         let factor = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
-        let full = self.backoff.saturating_mul(factor).min(self.max_backoff);
+        let full = self.backoff.saturating_mul(factor).min(self.max_backoff).min(FOREVER);
         full.mul_f64(1.0 - 0.5 * fraction(dice))
     }
 }
@@ -231,6 +231,24 @@ mod test {
         assert!(budget.exhausted());
         budget.succeeded();
         assert!(!budget.exhausted() && budget.wait_until(now, true).is_none());
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_a_clock_can_tell() {
+        let now = Instant::now();
+        let endless = Duration::MAX;
+        let retry = Retry {
+            retries: u32::MAX,
+            backoff: endless,
+            max_backoff: endless,
+            on_crash: true,
+            on_timeout: true,
+            on_panic: true,
+            on_error: true,
+        };
+        for failures in [1, 2, 31, 32, 33, u32::MAX] {
+            assert!(now.checked_add(retry.pause(failures, u64::from(failures))).is_some(), "{failures}");
+        }
     }
 
     #[test]

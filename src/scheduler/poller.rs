@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
+use crate::primitive::{MODELLED, thread};
 use crate::sys::fd::above_standard;
 
 use super::machine::LaneNo;
@@ -95,12 +96,16 @@ impl Poller {
             let rest = rest.min(Duration::from_secs(86_400));
             Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() }
         });
+        let timeout = if MODELLED { Some(Timespec::default()) } else { timeout };
         let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); 64];
         let (events, _) = match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
             Ok(ready) => ready,
             Err(Errno::INTR) => return Ok(Vec::new()),
             Err(errno) => return Err(errno.into()),
         };
+        if MODELLED && events.is_empty() {
+            thread::yield_now();
+        }
         let ready = events.iter().map(|event| {
             let flags = event.flags;
             let token = Token::from_u64(event.data.u64());

@@ -133,6 +133,12 @@ impl Lane {
         self.worn.get_or_insert(why);
     }
 
+    /// There is a place for it after all.
+    pub(crate) fn keep(&mut self) {
+        self.surplus = false;
+        self.worn.take_if(|why| *why == WorkerEndReason::Resized);
+    }
+
     /// It is up and takes tasks.
     pub(crate) fn is_fresh(&self) -> bool {
         self.is_up() && self.worn.is_none()
@@ -149,6 +155,7 @@ impl Lane {
             && self.worn.is_none()
             && self.sent.len() < depth
             && (!self.alone || self.sent.is_empty())
+            && self.asked.is_none()
             && self.next_seq - 1 - self.confirmed < SLOTS
             && (self.sent.is_empty() || self.bytes + bytes <= MAX_BYTES_AHEAD)
     }

@@ -1,11 +1,12 @@
 //! Where a task's outcome waits for whoever asked for it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::TaskError;
+use crate::primitive::{Mutex, MutexGuard};
 
 /// How a task ended, its value still encoded.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ impl Slot {
         let mut state = self.state();
         match &mut *state {
             State::Pending { waker, .. } => {
-                remember(waker, context);
+                let before = remember(waker, context);
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
             State::Taken { .. } => Poll::Ready(None),
@@ -91,13 +94,22 @@ impl Slot {
 
     /// Ready once the outcome is there; leaves it.
     pub(crate) fn poll_done(&self, context: &Context<'_>) -> Poll<()> {
-        match &mut *self.state() {
-            State::Pending { waker, .. } => {
-                remember(waker, context);
-                Poll::Pending
-            }
-            State::Settled(_) | State::Taken { .. } => Poll::Ready(()),
-        }
+        let mut state = self.state();
+        let State::Pending { waker, .. } = &mut *state else { return Poll::Ready(()) };
+        let before = remember(waker, context);
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Nobody waits for the outcome any more, so no waker is kept for it. Says whether the outcome is there.
+    pub(crate) fn let_go(&self) -> bool {
+        let waker = match &mut *self.state() {
+            State::Pending { waker, .. } => waker.take(),
+            State::Settled(_) | State::Taken { .. } => return true,
+        };
+        drop(waker);
+        false
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -132,10 +144,12 @@ impl Slot {
     }
 }
 
-fn remember(slot: &mut Option<Waker>, context: &Context<'_>) {
+/// Gives back the waker that is not needed any more, to be dropped when the lock is released: its end may be that of
+/// other futures.
+fn remember(slot: &mut Option<Waker>, context: &Context<'_>) -> Option<Waker> {
     match slot {
-        Some(waker) => waker.clone_from(context.waker()),
-        None => *slot = Some(context.waker().clone()),
+        Some(waker) if waker.will_wake(context.waker()) => None,
+        _ => slot.replace(context.waker().clone()),
     }
 }
 

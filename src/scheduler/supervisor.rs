@@ -5,15 +5,14 @@
 //! reap, tell the machine.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
 use crate::faults::Point;
 use crate::launch::{self, Launched, Process};
 use crate::park;
+use crate::primitive::thread;
 use crate::sys::{process, socket};
 use crate::task::Registry;
 use crate::transport::{Inbound, Piece, Received};
@@ -177,15 +176,15 @@ impl Supervisor {
         let Launched { process, socket, board } = launched;
         let station = &mut self.stations[lane.0];
         let token = |what| Token { what, lane, life: station.life };
-        let link = Arc::new(Link::new(process.pid, socket, board, token(What::Socket)));
+        let link = Arc::new(Link::new(process.pid(), socket, board, token(What::Socket)));
         let poller = &self.engine.poller;
         let watched = poller
-            .add(process.pidfd.as_fd(), token(What::Ended))
+            .add(process.ended(), token(What::Ended))
             .and_then(|()| poller.add(link.socket(), token(What::Socket)));
         if let Err(error) = watched {
             process.kill();
             // It dies of that, and soon.
-            let _ = process::wait_for_end(process.pidfd.as_fd());
+            let _ = process::wait_for_end(process.ended());
             process.reap();
             return Err(StartError::spawn("watch a worker process", error));
         }
@@ -273,9 +272,9 @@ impl Supervisor {
         }
         self.listen(lane, usize::MAX);
         let Some(worker) = self.stations[lane.0].worker.take() else { return };
-        self.engine.poller.remove(worker.process.pidfd.as_fd());
+        self.engine.poller.remove(worker.process.ended());
         let front = self.engine.front(lane);
-        let pid = worker.process.pid;
+        let pid = worker.process.pid();
         let _ = self.engine.worker.faults.hit(Point::Reap);
         let exit = worker.process.reap();
         let aborted = matches!(exit.cause, ExitCause::Signal { number: libc::SIGABRT, .. });

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::process;
@@ -176,22 +177,28 @@ impl Leaf {
 
     /// Kills whoever is left in it and removes it.
     pub(crate) fn remove(&self) {
+        /// Who is killed may have started others meanwhile, but not for ever.
+        const ROUNDS: usize = 10;
         for folder in &self.folders {
-            if fs::remove_dir(folder).is_ok() {
-                continue;
-            }
-            let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-            let pidfds: Vec<_> =
-                members.lines().filter_map(|pid| process::pidfd(pid.parse().ok()?).ok()).collect();
-            for pidfd in &pidfds {
-                process::kill(std::os::fd::AsFd::as_fd(pidfd));
-            }
-            for pidfd in &pidfds {
-                process::is_ending(std::os::fd::AsFd::as_fd(pidfd));
-            }
-            let _ = fs::remove_dir(folder);
+            let mut rounds = 0..ROUNDS;
+            while fs::remove_dir(folder).is_err() && rounds.next().is_some() && kill_members(folder) {}
         }
     }
+}
+
+/// Kills the processes of a control group, and tells whether they have ended.
+fn kill_members(folder: &Path) -> bool {
+    let members = || -> Vec<u32> {
+        let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    };
+    let mut found: Vec<_> =
+        members().into_iter().filter_map(|pid| Some((pid, process::pidfd(pid).ok()?))).collect();
+    // A number that is in the list no more may have been a stranger's when its descriptor was opened.
+    let members = members();
+    found.retain(|(pid, _)| members.contains(pid));
+    found.iter().for_each(|(_, pidfd)| process::kill(pidfd.as_fd()));
+    found.iter().all(|(_, pidfd)| process::is_ending(pidfd.as_fd()))
 }
 
 impl Drop for Leaf {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, waitid};
 
 use super::fd::above_standard;
 
@@ -28,20 +28,48 @@ pub(crate) fn parent() -> u32 {
     rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
 }
 
-/// Kills a process group with its leader. Only for a leader that has not been reaped: until then its number
-/// cannot belong to anybody else.
-pub(crate) fn kill_group(leader: u32) {
-    if let Ok(pid) = to_pid(leader) {
-        // A group that has no member left needs no killing.
-        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-    }
+/// Kills the process group that the process behind a descriptor has made, and nobody else. `leader` is its number.
+pub(crate) fn kill_group(pidfd: BorrowedFd<'_>, leader: u32) {
+    signal_group(pidfd, leader, Signal::KILL);
 }
 
 /// Asks a process group to end. The same holds as for [`kill_group`].
-pub(crate) fn terminate_group(leader: u32) {
-    if let Ok(pid) = to_pid(leader) {
-        let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+pub(crate) fn terminate_group(pidfd: BorrowedFd<'_>, leader: u32) {
+    signal_group(pidfd, leader, Signal::TERM);
+}
+
+fn signal_group(pidfd: BorrowedFd<'_>, leader: u32, signal: Signal) {
+    /// `PIDFD_SIGNAL_PROCESS_GROUP`.
+    const GROUP: libc::c_uint = 1 << 2;
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is borrowed, and without more to say about the signal no memory is read.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.as_raw(), nothing, GROUP)
+    };
+    if answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+        // A group that has no member left needs no signal.
+        return;
     }
+    // Before Linux 6.9 a group is known by its number only. That belongs to nobody else until the leader has been
+    // waited for, which somebody else in this program may have done.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if !matches!(waitid(WaitId::PidFd(pidfd), look), Err(Errno::CHILD))
+        && let Ok(leader) = to_pid(leader)
+    {
+        let _ = rustix::process::kill_process_group(leader, signal);
+    }
+}
+
+/// How the child behind a descriptor has ended, and lets go of it. `None` if it has not, or somebody else has
+/// waited for it.
+pub(crate) fn collect(pidfd: BorrowedFd<'_>, pid: u32) -> Option<WaitIdStatus> {
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let told = match waitid(WaitId::PidFd(pidfd), ended) {
+        // Linux 5.3 knows children by their numbers only, which are another child's once somebody else has waited.
+        Err(Errno::INVAL) => waitid(WaitId::Pid(to_pid(pid).ok()?), ended),
+        told => told,
+    };
+    told.ok().flatten()
 }
 
 /// Bytes of memory that this process holds. `None` if the system does not tell.
@@ -142,7 +170,7 @@ pub(crate) fn block_signals() {
 }
 
 /// Lets all signals through to the calling thread.
-fn unblock_signals() {
+pub(crate) fn unblock_signals() {
     // SAFETY: an all-zero signal set is a valid value to be filled, and the mask concerns this thread only.
     unsafe {
         let mut none = std::mem::zeroed();
@@ -176,12 +204,16 @@ pub(crate) fn own_children() -> Option<Vec<u32>> {
 /// into being although starting it failed.
 pub(crate) fn reap_strays(before: &[u32]) {
     for pid in own_children().unwrap_or_default() {
-        if before.contains(&pid) {
-            continue;
+        if !before.contains(&pid) {
+            put_down(pid);
         }
-        if let Ok(pid) = to_pid(pid) {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-        }
+    }
+}
+
+/// Kills and reaps a child that was made a moment ago.
+pub(crate) fn put_down(pid: u32) {
+    if let Ok(pid) = to_pid(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     }
 }

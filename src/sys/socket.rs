@@ -12,6 +12,7 @@ use rustix::net::{
 };
 
 use super::fd::above_standard;
+use crate::primitive::{MODELLED, thread};
 
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -70,8 +71,12 @@ pub(crate) fn take(fd: BorrowedFd<'_>, seen: &mut [u8]) -> io::Result<()> {
 /// Sends some of the pieces; `WouldBlock` if none can be sent now.
 pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
     let mut flags = SendFlags::NOSIGNAL;
-    flags.set(SendFlags::DONTWAIT, !wait);
-    Ok(retry(|| sendmsg(fd, pieces, &mut SendAncillaryBuffer::default(), flags))?)
+    flags.set(SendFlags::DONTWAIT, !wait || MODELLED);
+    let sent = retry(|| {
+        sendmsg(fd, pieces, &mut SendAncillaryBuffer::default(), flags)
+            .map_err(|errno| look_again(errno, wait))
+    })?;
+    Ok(sent)
 }
 
 /// Appends what has arrived to the spare capacity of `buffer`; 0 is the end of the stream.
@@ -85,13 +90,13 @@ pub(crate) fn receive(
     wait: bool,
 ) -> io::Result<usize> {
     let mut flags = RecvFlags::empty();
-    flags.set(RecvFlags::DONTWAIT, !wait);
+    flags.set(RecvFlags::DONTWAIT, !wait || MODELLED);
     let spare = buffer.spare_capacity_mut();
     let most = most.min(spare.len());
     let read = retry(|| match rustix::net::recv(fd, &mut spare[..most], flags) {
         Ok(((read, _), _)) => Ok(read.len()),
         Err(Errno::CONNRESET) => Err(Errno::INTR),
-        Err(errno) => Err(errno),
+        Err(errno) => Err(look_again(errno, wait)),
     })?;
     // SAFETY: the kernel has just initialised `read` bytes at the start of the spare capacity.
     unsafe { buffer.set_len(buffer.len() + read) };
@@ -102,6 +107,21 @@ pub(crate) fn receive(
 pub(crate) fn stop_receiving(fd: impl AsFd) {
     // Fails only when the peer is gone already, which ends the stream just as well.
     let _ = shutdown(fd, Shutdown::Read);
+}
+
+/// Ends the stream both ways: whoever reads from it or writes to it is woken.
+pub(crate) fn shut(fd: impl AsFd) {
+    // Fails only when the peer is gone already.
+    let _ = shutdown(fd, Shutdown::Both);
+}
+
+/// What a wait is where nobody blocks in the kernel.
+fn look_again(errno: Errno, wait: bool) -> Errno {
+    if MODELLED && wait && errno == Errno::AGAIN {
+        thread::yield_now();
+        return Errno::INTR;
+    }
+    errno
 }
 
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {

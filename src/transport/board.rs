@@ -114,6 +114,11 @@ impl Board {
     /// The parent asks a task that was claimed to stop.
     pub(crate) fn ask_to_stop(&self, seq: u64) {
         self.0.word(ASKED_AT).store(seq, Release);
+        self.ring();
+    }
+
+    /// Wakes those who wait for the bell.
+    pub(crate) fn ring(&self) {
         let bell = self.0.half_word(BELL_AT);
         bell.fetch_add(1, Release);
         futex::wake_all(bell);

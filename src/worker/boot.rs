@@ -9,7 +9,8 @@
 //! them would go the same way: it is remembered as strayed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::faults::{self, Point};
 use crate::sys::{fd, limits, process, socket, start};
@@ -18,22 +19,10 @@ use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
+use super::desk::Desk;
+use super::place::{self, Place};
 use super::serve::{Serve, send, serve};
-use super::vigil;
-
-/// How many pools this process is nested in.
-static DEPTH: AtomicU32 = AtomicU32::new(0);
-
-pub(crate) fn depth() -> u32 {
-    DEPTH.load(Ordering::Relaxed)
-}
-
-/// The place of this worker in its pool.
-static INDEX: AtomicUsize = AtomicUsize::new(0);
-
-pub(crate) fn index() -> usize {
-    INDEX.load(Ordering::Relaxed)
-}
+use super::{panic, vigil};
 
 /// Whether this process was started to be a worker of its parent, and did not become one.
 static STRAYED: AtomicBool = AtomicBool::new(false);
@@ -97,11 +86,11 @@ fn recognise() -> Option<Recognised> {
 
 fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
     start::remove_variable(MARKER);
-    faults::arm(hello.faults.clone());
+    #[cfg(feature = "faults")]
+    faults::arm(hello.faults);
     let mut started = faults::hit(Point::BootStart);
     fd::close_inherited(&hello.inherited);
-    DEPTH.store(hello.depth, Ordering::Relaxed);
-    INDEX.store(hello.index, Ordering::Relaxed);
+    place::take_process(Place { index: hello.index, depth: hello.depth });
     let bounded = limits::apply(&hello.bounds);
     process::settle_in(hello.index);
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
@@ -129,14 +118,18 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     if vigil::start(parent).is_err() {
         std::process::exit(71);
     }
+    let desk = Desk::new(board);
+    panic::serve_with_last_words(Arc::clone(&desk));
     serve(Serve {
         inbound: Inbound::new(hello.limit),
         socket,
-        board,
+        desk,
         limit: usize::try_from(hello.limit).unwrap_or(usize::MAX),
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
-    })
+    });
+    // Runs what the program registered for its exit, unlike the `_exit` of a crash.
+    std::process::exit(0)
 }
 
 /// Tells the parent why this worker cannot start, and ends.

@@ -7,17 +7,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::primitive::{AtomicBool, Mutex, MutexGuard, thread_local};
 use crate::sys::clock;
 use crate::task::{Registry, TaskNumber, guarded};
-use crate::transport::Board;
 use crate::wire::frame::Header;
 
-use super::bell;
+use super::desk::Desk;
+use super::place::{self, Place};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Running>>> = const { RefCell::new(None) };
@@ -25,8 +26,9 @@ thread_local! {
 
 /// One run of a task's body.
 pub(crate) struct Running {
-    board: &'static Board,
+    desk: Arc<Desk>,
     seq: u64,
+    pub(crate) place: Place,
     pub(crate) task: &'static str,
     /// From 1.
     pub(crate) attempt: u32,
@@ -59,24 +61,25 @@ pub(crate) struct Registration {
 }
 
 /// The body that a frame asks for starts now on this thread, at `since`.
-pub(super) fn begin(board: &'static Board, header: &Header, since: u64) {
+pub(super) fn begin(desk: &Arc<Desk>, header: &Header, since: u64) {
     let timeout = (header.nanos > 0).then(|| since.saturating_add(header.nanos));
     let deadline = (header.deadline > 0).then_some(header.deadline);
     let running = Running {
-        board,
+        desk: Arc::clone(desk),
         seq: header.seq,
+        place: place::here(),
         task: Registry::get().entry(TaskNumber(header.task)).map_or("", |entry| entry.name),
         attempt: u32::from(header.attempt).max(1),
         deadline: [timeout, deadline].into_iter().flatten().min().and_then(clock::instant),
         over: AtomicBool::new(false),
         waiting: Mutex::default(),
     };
-    CURRENT.set(Some(Arc::new(running)));
+    CURRENT.with(|current| current.replace(Some(Arc::new(running))));
 }
 
 /// The body has ended.
 pub(super) fn end() {
-    if let Some(running) = CURRENT.take() {
+    if let Some(running) = CURRENT.with(RefCell::take) {
         running.end();
     }
 }
@@ -92,17 +95,17 @@ pub(crate) fn within<R>(running: Option<Arc<Running>>, body: impl FnOnce() -> R)
     struct Back(Option<Arc<Running>>);
     impl Drop for Back {
         fn drop(&mut self) {
-            CURRENT.set(self.0.take());
+            CURRENT.with(|current| current.replace(self.0.take()));
         }
     }
-    let _back = Back(CURRENT.replace(running));
+    let _back = Back(CURRENT.with(|current| current.replace(running)));
     body()
 }
 
 impl Running {
     /// Whether nobody wants it to go on: it was asked to stop, or is over.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.board.is_asked(self.seq) || self.over.load(Ordering::Acquire)
+        self.desk.is_asked(self.seq) || self.over.load(Ordering::Acquire)
     }
 
     /// Whoever panicked under this lock had finished changing what it guards.
@@ -122,20 +125,21 @@ impl Running {
             waiting.wakers.insert(key, (wants, waker.clone()));
             // Under the lock: the thread that rings for us is to know the task that runs, and under this lock it is
             // known that this one still does.
-            bell::listen(self);
+            self.desk.listen(self);
             Registration { running: Arc::clone(self), key }
         };
         // Who asks after this look finds us.
         (!self.is_cancelled()).then_some(registration)
     }
 
-    pub(super) fn board(&self) -> &'static Board {
-        self.board
+    /// Whether those who [`watch`](Running::watch) are woken. If not, they have to look.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.desk.is_listening()
     }
 
     /// Wakes all, if the task was asked to stop.
     pub(super) fn look(&self) {
-        if self.board.is_asked(self.seq) {
+        if self.desk.is_asked(self.seq) {
             let wakers = mem::take(&mut self.waiting().wakers);
             // The youngest first: what waits is not given the place of what has just been stopped.
             wake(wakers.into_values().rev().map(|(_, waker)| waker));
@@ -201,6 +205,7 @@ mod test {
     use std::time::Duration;
 
     use super::*;
+    use crate::transport::Board;
     use crate::wire::frame::Kind;
 
     /// Notes when it is woken: after how many others.
@@ -224,12 +229,12 @@ mod test {
         std::array::from_fn(|i| notes[i].woken.load(Ordering::Relaxed))
     }
 
-    fn board() -> &'static Board {
-        Box::leak(Box::new(Board::create().unwrap().0))
+    fn desk() -> Arc<Desk> {
+        Desk::new(Board::create().unwrap().0)
     }
 
     fn begun(header: Header) -> Arc<Running> {
-        begin(board(), &header, clock::nanos());
+        begin(&desk(), &header, clock::nanos());
         running().expect("it has begun")
     }
 
@@ -243,7 +248,7 @@ mod test {
         let now = clock::nanos();
         let told = |nanos, deadline| {
             let header = Header { attempt: 3, nanos, deadline, ..Header::new(Kind::Run) };
-            begin(board(), &header, now);
+            begin(&desk(), &header, now);
             let running = running().unwrap();
             end();
             assert_eq!(running.attempt, 3);
@@ -293,7 +298,7 @@ mod test {
         drop(third);
         running.look();
         assert_eq!(woken(&notes), [0; 4], "nobody has asked");
-        running.board.ask_to_stop(5);
+        running.desk.board.ask_to_stop(5);
         running.look();
         // The thread that listens may be faster than we are: it wakes the same.
         let end = Instant::now() + Duration::from_secs(10);

@@ -1,12 +1,17 @@
 //! The child's side: recognising a worker before `main`, and its life.
 
-pub(crate) mod bell;
 mod boot;
 #[cfg(feature = "sandbox")]
 mod confine;
 pub(crate) mod current;
+mod desk;
 pub(crate) mod panic;
+pub(crate) mod place;
 mod serve;
+mod thread;
 mod vigil;
 
-pub(crate) use boot::{depth, has_strayed, index, take_over_if_worker};
+pub(crate) use boot::{has_strayed, take_over_if_worker};
+pub(crate) use desk::Desk;
+pub(crate) use serve::Serve;
+pub(crate) use thread::serve_here;

@@ -3,13 +3,15 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 
 use crate::error::Panic;
+use crate::primitive::thread_local;
 use crate::sys::stack;
 use crate::task::Payload;
-use crate::transport::Board;
+
+use super::desk::Desk;
 
 /// Bytes of a message or a backtrace that travel, at most.
 const TEXT_MAX: usize = 64 << 10;
@@ -19,38 +21,52 @@ thread_local! {
     static PLACE: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
     /// Whether this thread runs tasks.
     static SERVING: Cell<bool> = const { Cell::new(false) };
+    /// Whether its tasks are those whose last words this process says.
+    static SPEAKS: Cell<bool> = const { Cell::new(false) };
 }
 
 struct LastWords {
-    board: &'static Board,
+    desk: Arc<Desk>,
     seq: AtomicU64,
 }
 
 static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
 
-/// Prepares the thread that runs tasks: panics leave their place, and those that abort their last words.
-pub(crate) fn prepare(board: &'static Board) {
-    let _ = LAST_WORDS.set(LastWords { board, seq: AtomicU64::new(0) });
-    SERVING.set(true);
+/// This thread runs the tasks of a worker process from now on: panics leave their place, and those that abort the
+/// process their last words.
+pub(super) fn serve_with_last_words(desk: Arc<Desk>) {
+    let _ = LAST_WORDS.set(LastWords { desk, seq: AtomicU64::new(0) });
+    SPEAKS.with(|speaks| speaks.set(true));
     stack::watch(|| say("stack overflow"));
-    let next = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        note(info);
-        next(info);
-    }));
+    serve();
+}
+
+/// This thread runs tasks from now on: panics leave their place.
+pub(super) fn serve() {
+    static HOOK: Once = Once::new();
+    SERVING.with(|serving| serving.set(true));
+    HOOK.call_once(|| {
+        let next = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            note(info);
+            next(info);
+        }));
+    });
 }
 
 /// The task whose last words the next ones are.
 pub(crate) fn begin(seq: u64) {
-    PLACE.set(None);
-    if let Some(words) = LAST_WORDS.get() {
+    PLACE.with(|place| place.replace(None));
+    if SPEAKS.with(Cell::get)
+        && let Some(words) = LAST_WORDS.get()
+    {
         words.seq.store(seq, Ordering::Relaxed);
     }
 }
 
 fn say(text: &str) {
     if let Some(words) = LAST_WORDS.get() {
-        words.board.say(words.seq.load(Ordering::Relaxed), text);
+        words.desk.board.say(words.seq.load(Ordering::Relaxed), text);
     }
 }
 
@@ -63,16 +79,16 @@ fn note(info: &PanicHookInfo<'_>) {
     if !info.location().is_some_and(|location| location.file().ends_with("core/src/panicking.rs")) {
         say(&format!("{location}\n{message}"));
     }
-    if SERVING.get() {
+    if SERVING.with(Cell::get) {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-        PLACE.with_borrow_mut(|place| *place = Some((location, backtrace)));
+        PLACE.with(|place| place.replace(Some((location, backtrace))));
     }
 }
 
 /// Puts together what a caught panic said.
 pub(crate) fn describe(payload: Payload) -> Panic {
-    let (location, backtrace) = match PLACE.take() {
+    let (location, backtrace) = match PLACE.with(RefCell::take) {
         Some((location, backtrace)) => (Some(location), backtrace),
         None => (None, None),
     };

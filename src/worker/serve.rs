@@ -2,23 +2,24 @@
 
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::faults::{self, Point};
 use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Board, Inbound, Received};
+use crate::transport::{Inbound, Received};
 use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 
+use super::desk::Desk;
 use super::{current, panic};
 
 /// What a worker starts with.
-#[derive(Debug)]
 pub(crate) struct Serve {
     pub(crate) inbound: Inbound,
     pub(crate) socket: OwnedFd,
-    pub(crate) board: Board,
+    pub(crate) desk: Arc<Desk>,
     /// The largest result, in bytes.
     pub(crate) limit: usize,
     /// An `Init` frame comes first.
@@ -28,16 +29,14 @@ pub(crate) struct Serve {
 }
 
 /// Runs what comes until told to end, or until nobody listens any more.
-pub(crate) fn serve(serve: Serve) -> ! {
-    let Serve { mut inbound, socket, board, limit, mut initializer, max_rss } = serve;
-    let board: &'static Board = Box::leak(Box::new(board));
-    panic::prepare(board);
-    let mut worker = Worker { socket, board, limit, max_rss, output: Vec::new() };
+pub(crate) fn serve(serve: Serve) {
+    let Serve { mut inbound, socket, desk, limit, mut initializer, max_rss } = serve;
+    let mut worker = Worker { socket, desk, limit, max_rss, output: Vec::new() };
     if !initializer && worker.ready(&[]).is_err() {
-        end();
+        return;
     }
     while faults::hit(Point::Idle).is_ok()
-        && let Ok(Received::Frame(frame)) = inbound.next(worker.socket.as_fd(), true)
+        && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
     {
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
@@ -55,17 +54,11 @@ pub(crate) fn serve(serve: Serve) -> ! {
             break;
         }
     }
-    end()
-}
-
-fn end() -> ! {
-    // Runs what the program registered for its exit, unlike the `_exit` of a crash.
-    std::process::exit(0)
 }
 
 struct Worker {
     socket: OwnedFd,
-    board: &'static Board,
+    desk: Arc<Desk>,
     limit: usize,
     /// 0 once it has asked to be replaced.
     max_rss: u64,
@@ -73,23 +66,23 @@ struct Worker {
 }
 
 /// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
-struct OnBoard {
-    board: &'static Board,
+struct OnBoard<'a> {
+    desk: &'a Arc<Desk>,
     header: Header,
 }
 
-impl Stages for OnBoard {
+impl Stages for OnBoard<'_> {
     fn starting(&self) {
         // An error has no place to go here; every other fault strikes.
         let _ = faults::hit(Point::Claimed);
-        let now = self.board.start(self.header.seq);
-        current::begin(self.board, &self.header, now);
+        let now = self.desk.board.start(self.header.seq);
+        current::begin(self.desk, &self.header, now);
         let _ = faults::hit(Point::BodyBefore);
     }
 
     fn ended(&self) {
         let _ = faults::hit(Point::BodyAfter);
-        self.board.finish(self.header.seq);
+        self.desk.board.finish(self.header.seq);
         current::end();
         let _ = faults::hit(Point::Finished);
     }
@@ -102,15 +95,31 @@ impl Worker {
         self.send(header, body)
     }
 
+    /// Waits for the next frame.
+    fn hear(&self, inbound: &mut Inbound) -> io::Result<Received> {
+        if let Some(bytes) = faults::bytes(Point::RequestBytes) {
+            let mut begun = Vec::with_capacity(bytes.max(1));
+            loop {
+                let missing = bytes - begun.len();
+                if missing == 0 || socket::receive(self.socket.as_fd(), &mut begun, missing, true)? == 0 {
+                    break;
+                }
+            }
+            process::die();
+        }
+        inbound.next(self.socket.as_fd(), true)
+    }
+
     fn run(&mut self, frame: &Frame) -> io::Result<()> {
         let seq = frame.header.seq;
         faults::task(frame.header.fault);
         faults::hit(Point::Request)?;
-        if !self.board.claim(seq) {
+        if !self.desk.board.claim(seq) {
             return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
         let began = Instant::now();
-        let kind = self.call(frame, &OnBoard { board: self.board, header: frame.header });
+        let desk = Arc::clone(&self.desk);
+        let kind = self.call(frame, &OnBoard { desk: &desk, header: frame.header });
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),

@@ -71,7 +71,7 @@ impl Owned {
     pub(crate) fn create() -> Owned {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("procpool-chaos-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("scratch-chaos-{}-{number}", std::process::id()));
         let file = File::options().read(true).write(true).create_new(true).open(&path).expect("a file");
         file.set_len(2 * CAPACITY as u64).expect("a size");
         Owned { path, page: Page::map(&file) }

@@ -14,7 +14,7 @@ pub(crate) struct Dir(pub(crate) PathBuf);
 
 impl Dir {
     pub(crate) fn new() -> Dir {
-        let path = std::env::temp_dir().join(format!("procpool-sandbox-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("scratch-sandbox-{}", std::process::id()));
         fs::create_dir(&path).expect("a new directory");
         fs::write(path.join("old"), "old").expect("a file");
         Dir(path)

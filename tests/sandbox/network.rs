@@ -47,7 +47,7 @@ fn connect_to_a_path(place: Place) -> Act {
 }
 
 fn abstract_address(place: &Place) -> SocketAddr {
-    SocketAddr::from_abstract_name(format!("procpool-sandbox-{}", place.pid)).expect("a name")
+    SocketAddr::from_abstract_name(format!("scratch-sandbox-{}", place.pid)).expect("a name")
 }
 
 #[task]

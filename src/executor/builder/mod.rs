@@ -3,6 +3,7 @@
 #[cfg(feature = "faults")]
 mod faults;
 mod flock;
+mod inline;
 mod kernel;
 mod limits;
 
@@ -77,6 +78,7 @@ pub struct Builder {
     max_worker_rss: Option<u64>,
     observer: Option<Observer>,
     limits: Limits,
+    inline: Option<bool>,
     faults: Script,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
@@ -103,6 +105,7 @@ impl Default for Builder {
             max_worker_rss: None,
             observer: None,
             limits: Limits::new(),
+            inline: None,
             faults: Script::default(),
             initializer: None,
             mistake: None,
@@ -484,10 +487,14 @@ impl Builder {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        check_program()?;
-        kernel::check()?;
+        let inline = self.is_inline()?;
+        if !inline {
+            check_process()?;
+        }
+        check_nesting_and_tasks()?;
         let (bounds, ground) = self.limits.prepare()?;
         let worker = Worker {
+            inline,
             bounds,
             ground,
             faults: self.faults,
@@ -496,7 +503,7 @@ impl Builder {
             limit: self.max_message_size as u64,
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
-            depth: worker::depth(),
+            depth: worker::place::here().depth,
             #[cfg(feature = "sandbox")]
             sandbox: None,
         };
@@ -592,8 +599,8 @@ pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
     Err(StartError::invalid(format!("`max_workers` is {count}: it must be from 1 to {MAX_WORKERS}")))
 }
 
-/// Whether this program can have workers.
-fn check_program() -> Result<(), StartError> {
+/// Whether this program can have worker processes.
+fn check_process() -> Result<(), StartError> {
     if !start::has_looked() || worker::has_strayed() {
         return Err(StartError::NotInitialised);
     }
@@ -603,7 +610,12 @@ fn check_program() -> Result<(), StartError> {
              capabilities): it cannot have worker processes, since they would have to trust that user",
         ));
     }
-    if worker::depth() >= MAX_DEPTH {
+    kernel::check()
+}
+
+/// Whether there can be another pool here, and its tasks can be told apart.
+fn check_nesting_and_tasks() -> Result<(), StartError> {
+    if worker::place::here().depth >= MAX_DEPTH {
         return Err(StartError::TooDeep { limit: MAX_DEPTH });
     }
     match Registry::get().duplicate() {

@@ -11,7 +11,7 @@ use crate::sys::sandbox::{Enforced, Policy};
 use crate::wire::hello::Confinement;
 use crate::worker;
 
-use super::{Builder, check_program};
+use super::{Builder, check_nesting_and_tasks, check_process};
 
 /// Bytes of all paths of a sandbox, at most: they travel in the message that starts a worker.
 const PATHS_MAX: usize = 16 << 10;
@@ -263,8 +263,9 @@ impl Sandbox {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn probe(&self) -> Result<SandboxReport, StartError> {
-        check_program()?;
-        let worker = Worker { depth: worker::depth(), ..Worker::default() };
+        check_process()?;
+        check_nesting_and_tasks()?;
+        let worker = Worker { depth: worker::place::here().depth, ..Worker::default() };
         let worker = Worker { sandbox: Some(self.confinement(true)?), ..worker };
         self.judge(&worker, Duration::from_secs(10))
     }

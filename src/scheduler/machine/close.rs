@@ -46,7 +46,7 @@ impl<J: Clone, R> Machine<J, R> {
         if self.backlog.is_empty() && self.delayed == 0 {
             for index in 0..self.lanes.len() {
                 let lane = &self.lanes[index];
-                if lane.is_starting() || (lane.is_idle() && kill) {
+                if lane.is_starting() || (kill && lane.sent.is_empty()) {
                     self.condemn(now, LaneNo(index), Reason::Closing, effects);
                 } else if lane.is_idle() {
                     self.retire(now, LaneNo(index), WorkerEndReason::Shutdown, effects);

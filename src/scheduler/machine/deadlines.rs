@@ -89,15 +89,16 @@ impl<J: Clone, R> Machine<J, R> {
                 if lane.asked.as_ref().is_some_and(|asked| asked.until <= now) {
                     return self.stop_harder(now, lane_no, effects);
                 }
-                if lane.look.is_some_and(|at| at <= now) {
-                    lane.look = None;
-                    if let Some(&(seq, task)) = lane.sent.front() {
-                        effects.push(Effect::Inspect { lane: lane_no, seq, task });
-                    }
-                }
-                if lane.sent.len() > 1 && !lane.relieved && lane.is_stalled(now) {
+                let stalled = lane.sent.len() > 1 && !lane.relieved && lane.is_stalled(now);
+                if stalled {
                     lane.relieved = true;
                     lane.pace.note(STALL);
+                }
+                let look = lane.look.take_if(|at| *at <= now);
+                if let Some(&(seq, task)) = lane.sent.front().filter(|_| look.is_some()) {
+                    self.take_back_behind(lane_no, task, effects);
+                    effects.push(Effect::Inspect { lane: lane_no, seq, task });
+                } else if stalled {
                     self.revoke_sent(lane_no, 1, Why::Stalled, effects);
                 }
             }

@@ -21,10 +21,9 @@ impl<J: Clone, R> Machine<J, R> {
     pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         self.give_up_waiting(effects);
         self.retire_worn(now, effects);
-        while let Some(lane) = self.next_idle() {
-            if self.front().is_none() {
-                break;
-            }
+        while self.front(now, effects).is_some()
+            && let Some(lane) = self.next_idle()
+        {
             self.feed_idle(now, lane, effects);
         }
         self.launch(now, effects);
@@ -50,9 +49,15 @@ impl<J: Clone, R> Machine<J, R> {
         self.settle_all(waiting, &kind, effects);
     }
 
-    fn front(&mut self) -> Option<TaskNo> {
-        let tasks = &self.tasks;
-        self.backlog.front(|no| waits(tasks, no))
+    /// The oldest task that waits. What is late at the front is settled: its appointment is only kept later.
+    fn front(&mut self, now: Instant, effects: &mut Effects<J, R>) -> Option<TaskNo> {
+        loop {
+            let tasks = &self.tasks;
+            let no = self.backlog.front(|no| waits(tasks, no))?;
+            let Some(limit) = self.task(no).is_late(now) else { return Some(no) };
+            self.backlog.take_front();
+            self.settle_expired(no, limit, effects);
+        }
     }
 
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
@@ -64,7 +69,7 @@ impl<J: Clone, R> Machine<J, R> {
     /// Gives an idle worker the oldest task, and those that are bundled with it.
     fn feed_idle(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
         let mut bundle = 0;
-        while let Some(no) = self.front() {
+        while let Some(no) = self.front(now, effects) {
             let spec = &self.task(no).spec;
             let first = self.lanes[lane.0].sent.is_empty();
             let together = first || (bundle != 0 && spec.bundle == bundle);
@@ -78,7 +83,7 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// Hides the latency of short tasks by sending more of them than a worker can run at once.
     fn send_ahead(&mut self, now: Instant, effects: &mut Effects<J, R>) {
-        while let Some(no) = self.front() {
+        while let Some(no) = self.front(now, effects) {
             let task = self.task(no);
             if task.is_suspect() {
                 break;

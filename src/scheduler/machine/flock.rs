@@ -15,13 +15,14 @@ impl<J: Clone, R> Machine<J, R> {
         if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
             return;
         }
+        self.keep_surplus();
         let count = |of: fn(&Lane) -> bool| self.lanes.iter().filter(|lane| of(lane)).count();
         let starting = count(Lane::is_starting);
-        let for_tasks = match self.warm {
+        let for_tasks = self.backlog.len().saturating_sub(starting);
+        let wanted = match self.warm {
             true => self.lanes.len(),
-            false => self.backlog.len().saturating_sub(starting),
+            false => for_tasks.max(self.missing(starting + count(Lane::is_fresh))),
         };
-        let wanted = for_tasks.max(self.missing(starting + count(Lane::is_fresh)));
         // After a failure one worker tries for all, until one succeeds.
         let wanted = match self.starts.has_failed() {
             true => wanted.min(1usize.saturating_sub(count(Lane::is_undecided))),
@@ -42,6 +43,18 @@ impl<J: Clone, R> Machine<J, R> {
             effects.push(Effect::Launch { lane });
         }
         self.wake_by(Some(until));
+    }
+
+    /// Where a place has no worker, one of those that are too many takes it and stays: nobody is launched beyond
+    /// the most that there may be.
+    fn keep_surplus(&mut self) {
+        let place = |lanes: &[Lane], of: fn(&Lane) -> bool| lanes.iter().position(of);
+        while let Some(kept) = place(&self.lanes, |lane| lane.surplus && (lane.is_starting() || lane.is_up()))
+            && let Some(free) = place(&self.lanes, Lane::may_launch)
+        {
+            self.lanes[kept].keep();
+            self.lanes[free].surplus = true;
+        }
     }
 
     /// How many workers are missing from the minimum, if there are so many.
@@ -98,6 +111,9 @@ impl<J: Clone, R> Machine<J, R> {
         let has_come = |moment: Option<Instant>| moment.is_some_and(|at| at <= now);
         let up = self.lanes.iter().filter(|lane| lane.is_fresh()).count();
         let minimum = self.minimum();
+        // It is wanted as long as the others are started that it is to be up with.
+        let again = self.settings.idle_timeout.filter(|_| self.warm);
+        let again = again.map(|timeout| now + timeout.max(*policy::LOOK_AGAIN.end()));
         let lane = &mut self.lanes[lane_no.0];
         if has_come(lane.expires) {
             lane.wear(WorkerEndReason::MaxAge);
@@ -105,21 +121,20 @@ impl<J: Clone, R> Machine<J, R> {
             lane.expires = None;
         }
         if has_come(lane.idle_until) {
-            lane.idle_until = None;
-            if up > minimum {
+            lane.idle_until = again;
+            if up > minimum && again.is_none() {
                 lane.wear(WorkerEndReason::Idle);
             }
         }
     }
 
     /// There may be so many workers from now on. Those that are too many finish what they have.
-    pub(super) fn resize(&mut self, now: Instant, max_workers: usize) {
+    pub(super) fn resize(&mut self, now: Instant, max_workers: usize, effects: &mut Effects<J, R>) {
         self.settings.max_workers = max_workers;
         let mut usable = self.lanes.iter().filter(|lane| lane.is_usable()).count();
         for lane in self.lanes.iter_mut().filter(|lane| lane.surplus && !lane.is_lost()) {
             if usable < max_workers {
-                lane.surplus = false;
-                lane.worn.take_if(|why| *why == WorkerEndReason::Resized);
+                lane.keep();
                 usable += 1;
             }
         }
@@ -139,6 +154,10 @@ impl<J: Clone, R> Machine<J, R> {
             if lane.is_up() {
                 lane.wear(WorkerEndReason::Resized);
             }
+        }
+        if self.warm && self.is_complete() {
+            self.warm = false;
+            effects.push(Effect::Roused);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::worker_event::WorkerEndReason;
 
 use super::super::policy::MAX_RESENDS;
 use super::super::roster::{Lane, LaneNo, Life, Reason};
-use super::{Effect, Effects, End, Ended, Fate, Machine, Place, TaskNo, Verdict};
+use super::{Effect, Effects, End, Ended, Fate, Machine, Place, TaskNo, Verdict, Why};
 
 impl<J: Clone, R> Machine<J, R> {
     pub(super) fn up(&mut self, now: Instant, lane: LaneNo, effects: &mut Effects<J, R>) {
@@ -119,6 +119,10 @@ impl<J: Clone, R> Machine<J, R> {
             Some(_) => Effect::Terminate { lane: lane_no },
         });
         self.wake_by(Some(kill_at.unwrap_or(until)));
+        if grace.is_some() {
+            // A worker that outlives its task would go on with those behind it, and be killed under them.
+            self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+        }
     }
 
     pub(super) fn down(
@@ -161,7 +165,7 @@ impl<J: Clone, R> Machine<J, R> {
             // Only what was told proves that a body did not start.
             let phase = phases.get(index).copied().unwrap_or(Phase::Running);
             if phase == Phase::Sent && self.may_resend(no, index == 0) {
-                self.put_back(no);
+                self.put_back(now, no, effects);
             } else {
                 let (ran, kind, ended) = blame(no, phase, reason.as_ref(), &end);
                 self.conclude(now, no, Verdict::Failed(ran, kind), ended, effects);
@@ -171,7 +175,7 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// Whether a task that its worker never started may go to another one. Only the task that a worker was at
     /// can have to do with its death.
-    fn may_resend(&mut self, no: TaskNo, suspect: bool) -> bool {
+    pub(super) fn may_resend(&mut self, no: TaskNo, suspect: bool) -> bool {
         let task = &mut self.tasks[no.key as usize];
         task.place = Place::Queued;
         task.resends += u8::from(suspect);

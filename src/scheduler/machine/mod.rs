@@ -79,7 +79,7 @@ struct Task<J, R> {
     started: Option<Instant>,
     /// When its result was first seen on its way.
     replying: Option<Instant>,
-    /// When its first attempt must have begun, and how long that is from its acceptance.
+    /// When its next attempt must have begun, and how long that is from its acceptance.
     expires: Option<(Instant, Duration)>,
     /// How earlier attempts ended.
     earlier: Vec<Verdict<R>>,
@@ -206,7 +206,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Revoked { task, why, taken } => self.revoked(now, task, why, taken, effects),
             Event::Seen { task, phase, started } => self.seen(now, task, phase, started, effects),
             Event::WarmUp => self.warm = self.refusal().is_none() && !self.is_complete(),
-            Event::Resize { max_workers } => self.resize(now, max_workers),
+            Event::Resize { max_workers } => self.resize(now, max_workers, effects),
             Event::Close(close) => self.close(now, close, effects),
             Event::Tick => self.tick(now, effects),
         }
@@ -223,10 +223,6 @@ impl<J: Clone, R> Machine<J, R> {
         }
         self.delayed -= usize::from(matches!(task.place, Place::Delayed { .. }));
         if let Some(job) = task.job {
-            let verdict = match verdict {
-                Verdict::Failed(ran, kind) => Verdict::Failed(retry::ran(ran, &task.earlier), kind),
-                replied => replied,
-            };
             self.tell(job, verdict, task.earlier, effects);
         }
     }
@@ -246,8 +242,15 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Tells a caller what became of a job, and counts it.
-    fn tell(&mut self, job: J, verdict: Verdict<R>, earlier: Vec<Verdict<R>>, effects: &mut Effects<J, R>) {
-        if let Verdict::Failed(_, kind) = &verdict {
+    fn tell(
+        &mut self,
+        job: J,
+        mut verdict: Verdict<R>,
+        earlier: Vec<Verdict<R>>,
+        effects: &mut Effects<J, R>,
+    ) {
+        if let Verdict::Failed(ran, kind) = &mut verdict {
+            *ran = retry::ran(*ran, &earlier);
             let cancelled = matches!(kind, TaskErrorKind::Cancelled { .. });
             let killed = matches!(
                 kind,
@@ -306,7 +309,9 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// Accepted and not settled.
     pub(crate) fn pending(&self) -> usize {
-        self.tasks.len()
+        let sent = self.lanes.iter().flat_map(|lane| &lane.sent);
+        let settled_while_they_run = sent.filter(|&&(_, no)| self.task(no).job.is_none());
+        self.tasks.len() - settled_while_they_run.count()
     }
 
     /// All workers have been up at once since [`Event::WarmUp`].

@@ -4,7 +4,7 @@
 //! worker is a suspect: it is sent alone, so that the next crash costs no other task even a detour.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Ran, TaskErrorKind};
 
@@ -14,6 +14,11 @@ impl<J, R> Task<J, R> {
     /// An earlier attempt took its worker down.
     pub(super) fn is_suspect(&self) -> bool {
         self.earlier.iter().any(|verdict| matches!(verdict, Verdict::Failed(..)))
+    }
+
+    /// How long it might have waited, if it must not begin any more.
+    pub(super) fn is_late(&self, now: Instant) -> Option<Duration> {
+        self.expires.filter(|&(at, _)| at <= now).map(|(_, limit)| limit)
     }
 }
 
@@ -39,7 +44,20 @@ impl<J: Clone, R> Machine<J, R> {
                 task.earlier.push(verdict);
                 task.place = Place::Delayed { until };
                 self.look_later(until, no);
+                self.expire_by_deadline(no);
             }
+        }
+    }
+
+    /// The first attempt has begun in time: those that follow must only begin before the deadline.
+    fn expire_by_deadline(&mut self, no: TaskNo) {
+        let task = &mut self.tasks[no.key as usize];
+        let deadline = task.spec.terms.as_ref().and_then(|terms| terms.deadline);
+        let before = task.expires;
+        task.expires =
+            before.zip(deadline).map(|((at, limit), deadline)| (deadline, limit + (deadline - at)));
+        if let Some((at, _)) = task.expires.filter(|_| task.expires != before) {
+            self.look_later(at, no);
         }
     }
 
@@ -62,15 +80,15 @@ impl<J: Clone, R> Machine<J, R> {
     /// A task that waits for its next attempt, or that should have begun by now.
     pub(super) fn keep_appointment(&mut self, now: Instant, no: TaskNo, effects: &mut Effects<J, R>) {
         let Some(task) = self.get(no) else { return };
-        let late = task.expires.filter(|&(at, _)| at <= now && task.earlier.is_empty());
+        let late = task.is_late(now);
         match task.place {
             Place::Delayed { until } if until <= now => {
                 self.delayed -= 1;
                 self.tasks[no.key as usize].place = Place::Queued;
-                self.put_back(no);
+                self.put_back(now, no, effects);
             }
             Place::Queued => {
-                if let Some((_, limit)) = late {
+                if let Some(limit) = late {
                     self.settle_expired(no, limit, effects);
                     self.forget();
                 }
@@ -82,12 +100,7 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
-    pub(super) fn settle_expired(
-        &mut self,
-        no: TaskNo,
-        limit: std::time::Duration,
-        effects: &mut Effects<J, R>,
-    ) {
+    pub(super) fn settle_expired(&mut self, no: TaskNo, limit: Duration, effects: &mut Effects<J, R>) {
         self.settle(no, Verdict::Failed(Ran::No, TaskErrorKind::QueueTimedOut { limit }), effects);
     }
 

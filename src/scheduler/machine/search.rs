@@ -65,6 +65,12 @@ fn every_small_history_keeps_every_promise() {
             None,
             Budget { submits: 2, crashes: 1, cancels: 1, retries: 1, ticks: 1, ..NONE },
         ),
+        (
+            "3 tasks, a deadline, a cancellation",
+            1,
+            Some(0),
+            Budget { submits: 3, cancels: 1, ticks: 3, ..NONE },
+        ),
         ("2 tasks, a lie, a crash", 2, None, Budget { submits: 2, lies: 1, crashes: 1, ..NONE }),
         (
             "3 tasks, one worker, all kinds",
@@ -79,6 +85,6 @@ fn every_small_history_keeps_every_promise() {
         println!("{name}: {states} states");
         total += states;
     }
-    println!("{total} states visited, 7 invariants checked in each");
+    println!("{total} states visited, 8 invariants checked in each");
     assert!(total > 100_000, "the scope has shrunk to {total} states");
 }

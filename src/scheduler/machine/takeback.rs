@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, Phase, Ran, TaskErrorKind};
 
-use super::super::policy::Escalation;
+use super::super::policy::{Escalation, FOREVER};
 use super::super::roster::{Asked, LaneNo, Life, Reason};
 use super::dispatch::waits;
 use super::lanes::blame;
@@ -16,7 +16,10 @@ use super::{Cancel, Effect, Effects, End, Fate, Machine, Place, Task, TaskNo, Ve
 
 impl<J, R> Task<J, R> {
     fn steps(&self) -> Escalation {
-        self.spec.terms.as_ref().map_or(Escalation::default(), |terms| terms.stop)
+        let Escalation { ask, terminate } =
+            self.spec.terms.as_ref().map(|terms| terms.stop).unwrap_or_default();
+        let clamp = |grace: Duration| grace.min(FOREVER);
+        Escalation { ask: ask.map(clamp), terminate: terminate.map(clamp) }
     }
 }
 
@@ -29,8 +32,25 @@ impl<J: Clone, R> Machine<J, R> {
                 self.forget();
             }
             Place::Delayed { .. } => self.settle_cancelled(no, effects),
-            Place::Sent { lane, seq } => self.revoke(lane, seq, no, Why::Cancel { how }, effects),
+            Place::Sent { lane, seq } => {
+                if matches!(how, Cancel::Stop | Cancel::Kill) {
+                    self.take_back_behind(lane, no, effects);
+                }
+                self.revoke(lane, seq, no, Why::Cancel { how }, effects);
+            }
         }
+    }
+
+    /// What was sent behind a task must not begin in a worker that is to be killed for the task's sake. What has
+    /// begun all the same, once this is answered, proves that the task has ended.
+    pub(super) fn take_back_behind(&mut self, lane: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
+        let before = self.lanes[lane.0].sent.iter().take_while(|&&(_, sent)| sent != no).count();
+        self.revoke_sent(lane, before + 1, Why::Stalled, effects);
+    }
+
+    /// Its worker has gone on to another task.
+    fn is_overtaken(&self, lane: LaneNo, no: TaskNo) -> bool {
+        self.lanes[lane.0].sent.back().is_some_and(|&(_, last)| last != no)
     }
 
     pub(super) fn revoke(
@@ -77,15 +97,14 @@ impl<J: Clone, R> Machine<J, R> {
         match (why, taken) {
             (Why::Cancel { .. }, true) => self.settle_cancelled(no, effects),
             (Why::Cancel { how }, false) => self.cancel_running(now, no, lane, seq, how, effects),
-            (Why::Expired, true) => {
-                let limit = self.task(no).expires.map_or(Duration::ZERO, |(_, limit)| limit);
-                self.settle_expired(no, limit, effects);
-            }
             (Why::Stalled | Why::Expired, false) => {}
-            (Why::Stalled | Why::Leaked, true) => self.put_back(no),
+            (Why::Stalled | Why::Expired | Why::Leaked, true) => self.put_back(now, no, effects),
             (Why::Unresponsive, taken) => {
-                if taken {
-                    self.put_back(no);
+                if taken && self.may_resend(no, true) {
+                    self.put_back(now, no, effects);
+                } else if taken {
+                    let (ran, kind, _) = blame(no, Phase::Sent, None, &unknown());
+                    self.settle(no, Verdict::Failed(ran, kind), effects);
                 }
                 self.condemn(now, lane, Reason::Unresponsive, effects);
             }
@@ -130,8 +149,9 @@ impl<J: Clone, R> Machine<J, R> {
         let steps = self.task(no).steps();
         let lane = &mut self.lanes[lane_no.0];
         match steps.ask {
-            // It is being asked, and its time runs.
-            Some(_) if lane.asked.is_some() => {}
+            // It is being asked, and its time runs. If that is another task, that one has ended: a worker is at one
+            // task at a time.
+            Some(_) if lane.asked.as_ref().is_some_and(|asked| asked.task == no) => {}
             Some(grace) if lane.is_up() => {
                 lane.asked = Some(Asked { task: no, until: now + grace, reason });
                 lane.look = None;
@@ -167,6 +187,9 @@ impl<J: Clone, R> Machine<J, R> {
             let earlier = std::mem::take(&mut task.earlier);
             let verdict = Verdict::Failed(Ran::Maybe, TaskErrorKind::Cancelled { was_running: true });
             self.tell(job, verdict, earlier, effects);
+            if self.is_overtaken(lane, no) {
+                return;
+            }
         }
         self.condemn_by(now, lane, reason, grace, effects);
     }
@@ -185,14 +208,17 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
-    /// Returns a task that did not start to those that wait. It goes on alone: what it was bundled with may be
-    /// what held it up.
-    pub(super) fn put_back(&mut self, no: TaskNo) {
+    /// Returns a task that did not start to those that wait, unless it has waited too long. It goes on alone: what
+    /// it was bundled with may be what held it up.
+    pub(super) fn put_back(&mut self, now: Instant, no: TaskNo, effects: &mut Effects<J, R>) {
         let task = &mut self.tasks[no.key as usize];
         if task.job.is_none() {
             // Settled while it ran. That it did not run after all, only a worker can say that wrote what it must not.
             self.tasks.remove(no.key as usize);
             return;
+        }
+        if let Some(limit) = task.is_late(now) {
+            return self.settle_expired(no, limit, effects);
         }
         task.spec.bundle = 0;
         // What a worker claimed that never started it is nothing to go by.
@@ -204,13 +230,16 @@ impl<J: Clone, R> Machine<J, R> {
     /// The worker of this task cannot be killed, so nobody will ever tell how it ended.
     fn settle_leaked(&mut self, lane: LaneNo, no: TaskNo, effects: &mut Effects<J, R>) {
         self.lanes[lane.0].sent.retain(|&(_, sent)| sent != no);
-        let unknown =
-            End::Exited(Fate { pid: 0, cause: ExitCause::Unknown, oom: None, limit: None, last_words: None });
         let reason = match &self.lanes[lane.0].life {
             Life::Condemned { reason, .. } => Some(reason),
             _ => None,
         };
-        let (ran, kind, _) = blame(no, Phase::Running, reason, &unknown);
+        let (ran, kind, _) = blame(no, Phase::Running, reason, &unknown());
         self.settle(no, Verdict::Failed(ran, kind), effects);
     }
+}
+
+/// The end of a worker that is not waited for.
+fn unknown() -> End {
+    End::Exited(Fate { pid: 0, cause: ExitCause::Unknown, oom: None, limit: None, last_words: None })
 }

@@ -5,7 +5,8 @@
 //! `ran=yes` or a value means that it ran to its end, once; **4** no body starts twice, or more
 //! often than it may be tried; **5** only a worker that
 //! is up is given tasks; **6** a pool that has ended has neither tasks nor processes; **7** when nothing can
-//! happen any more, every accepted task is settled, and a pool that was closed has ended.
+//! happen any more, every accepted task is settled, and a pool that was closed has ended; **8** a worker that is
+//! killed for one task takes no other task along.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, Phase, Ran, StartError};
 use crate::scheduler::policy::{Retry, Settings, Terms};
+use crate::scheduler::roster::{Life, Reason};
 
 use super::*;
 
@@ -49,6 +51,7 @@ struct Worker {
     at: Option<(u64, u8)>,
     said: VecDeque<Said>,
     doomed: bool,
+    crashed: bool,
     slots: BTreeMap<u64, (Slot, Instant)>,
 }
 
@@ -85,6 +88,8 @@ pub(super) struct World {
     endless: Option<u8>,
     closed: bool,
     terminated: bool,
+    /// The worker whose end is being told was killed for the sake of one of its tasks.
+    killed_for_one: bool,
     pub(super) budget: Budget,
 }
 
@@ -134,6 +139,7 @@ impl World {
             endless,
             closed: false,
             terminated: false,
+            killed_for_one: false,
             budget,
         }
     }
@@ -266,6 +272,7 @@ impl World {
             Move::Crash(lane) => {
                 self.budget.crashes -= 1;
                 self.workers[lane].process = Process::Dead;
+                self.workers[lane].crashed = true;
             }
             Move::Die(lane) => self.workers[lane].process = Process::Dead,
             Move::LaunchFails(lane) => {
@@ -290,6 +297,7 @@ impl World {
             }
         }
         self.perform(effects);
+        self.killed_for_one = false;
         if self.terminated {
             assert_eq!(self.machine.pending(), 0, "6: it has ended with tasks");
             let left = |lane: usize| self.workers[lane].process != Process::None;
@@ -344,7 +352,12 @@ impl World {
 
     fn bury(&mut self, lane: usize, end: End, effects: &mut Vec<Effect<u8, u8>>) {
         let phases = self.machine.outstanding(LaneNo(lane)).map(|seq| self.phase(lane, seq).0).collect();
-        self.workers[lane] = Worker::default();
+        let worker = std::mem::take(&mut self.workers[lane]);
+        let for_one = |life: &Life| {
+            let Life::Condemned { reason, .. } = life else { return false };
+            matches!(reason, Reason::TimedOut { .. } | Reason::Cancelled { .. })
+        };
+        self.killed_for_one = !worker.crashed && for_one(&self.machine.lanes[lane].life);
         self.machine.step(self.now, Event::Down { lane: LaneNo(lane), end, phases }, effects);
     }
 
@@ -426,7 +439,11 @@ impl World {
                 assert_eq!(reply, task, "3: a task has its own value");
                 None
             }
-            Verdict::Failed(ran, _) => Some(ran),
+            Verdict::Failed(ran, kind) => {
+                let taken_along = self.killed_for_one && matches!(kind, TaskErrorKind::WorkerDied(_));
+                assert!(!taken_along, "8: task {task} dies of a kill for another one");
+                Some(ran)
+            }
         };
         match ran {
             Some(Ran::No) => assert_eq!(ledger.starts, 0, "2: task {task} did run"),

@@ -380,13 +380,13 @@ fn the_tasks_of_a_worker_that_cannot_be_killed_settle_or_go_to_its_replacement()
         < send 0 3
         at 1ms
         at 10ms
-        < inspect 0 1
         < revoke 0 3
         < revoke 0 2
-        seen 1 running since 0ms
-        < kill 0
+        < inspect 0 1
         kept 3
         kept 2
+        seen 1 running since 0ms
+        < kill 0
         at 5010ms
         < revoke 0 3
         < revoke 0 2

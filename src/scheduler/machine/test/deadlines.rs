@@ -306,7 +306,9 @@ fn a_worker_that_takes_up_everything_and_starts_nothing_is_replaced() {
         < revoke 0 2
         kept 2
         at 5s
+        < revoke 0 2
         < inspect 0 1
+        kept 2
         seen 1 sent
         < revoke 0 1
         kept 1
@@ -323,5 +325,22 @@ fn tasks_that_have_ended_leave_no_appointments() {
         transcript.push_str(&format!("done 0 {task}\n< settle {task} ok\n"));
     }
     transcript.push_str("at 10s\nwakes never");
+    check(workers(1), &transcript);
+}
+
+#[test]
+fn a_task_that_no_worker_takes_up_is_given_up_in_the_end() {
+    let mut transcript = String::from("submit 1 timeout 2s\n< launch 0\n");
+    for (life, end) in
+        [(1, "< kill 0"), (2, "< kill 0"), (3, "< kill 0"), (4, "< settle 1 died sent ran=no\n< kill 0")]
+    {
+        transcript.push_str(&format!(
+            "up 0\n< roused\n< send 0 1\nat {}s\n< inspect 0 1\nseen 1 sent\n< revoke 0 1\ntaken 1\n{end}\ndown 0\n",
+            5 * life
+        ));
+        if life < 4 {
+            transcript.push_str("< launch 0\n");
+        }
+    }
     check(workers(1), &transcript);
 }

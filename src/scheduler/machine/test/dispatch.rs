@@ -302,16 +302,18 @@ fn all_workers_come_up_on_demand_and_are_told_of_once() {
         < roused
         warm no
         down 0
-        < launch 0
         up 1
         < roused
         warm no
+        at 50ms
+        < launch 0
         up 0
         < roused
         warm yes
         down 0
         warm yes
         warm-up
+        at 150ms
         < launch 0
         ",
     );

@@ -271,3 +271,99 @@ fn a_worker_that_starts_in_a_pool_that_shrank_ends_at_once() {
         ",
     );
 }
+
+#[test]
+fn a_worker_too_many_takes_the_place_of_one_that_is_gone() {
+    check(
+        workers(2),
+        "
+        submit 1
+        < launch 0
+        submit 2
+        < launch 1
+        up 0
+        < roused
+        < send 0 1
+        resize 1
+        down 0 running
+        < settle 1 died running ran=maybe
+        up 1
+        < roused
+        < send 1 2
+        submit 3
+        resize 2
+        < launch 0
+        resize 1
+        down 1 running
+        < settle 2 died running ran=maybe
+        up 0
+        < roused
+        < send 0 3
+        ",
+    );
+}
+
+#[test]
+fn a_pool_that_shrinks_to_those_that_are_up_is_warm() {
+    check(
+        workers(2),
+        "
+        warm-up
+        < launch 0
+        < launch 1
+        up 0
+        < roused
+        warm no
+        unborn 1 nothing
+        resize 1
+        < roused
+        warm yes
+        ",
+    );
+}
+
+#[test]
+fn workers_wait_for_the_others_of_a_warm_up_however_long_they_are_idle() {
+    check(
+        Settings { idle_timeout: Some(Duration::from_secs(1)), ..workers(2) },
+        "
+        warm-up
+        < launch 0
+        < launch 1
+        up 0
+        < roused
+        at 1500ms
+        up 1
+        < roused
+        warm yes
+        at 2500ms
+        < retire 0
+        < retire 1
+        ",
+    );
+}
+
+#[test]
+fn a_warm_up_replaces_workers_that_die_at_once_more_and_more_slowly() {
+    check(
+        workers(2),
+        "
+        warm-up
+        < launch 0
+        < launch 1
+        up 0
+        < roused
+        down 0
+        wakes 50ms
+        at 50ms
+        < launch 0
+        up 0
+        < roused
+        down 0
+        wakes 150ms
+        submit 1
+        at 150ms
+        < launch 0
+        ",
+    );
+}

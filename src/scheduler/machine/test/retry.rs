@@ -298,3 +298,123 @@ fn there_is_no_next_attempt_beyond_the_deadline() {
         ",
     );
 }
+
+#[test]
+fn a_next_attempt_that_finds_no_worker_before_the_deadline_never_begins() {
+    for submit in ["submit 1 retries 1 deadline 5s", "submit 1 retries 1 deadline 5s within 10ms"] {
+        let transcript = format!(
+            "
+            {submit}
+            < launch 0
+            up 0
+            < roused
+            < send 0 1
+            at 5ms
+            fails 0 1
+            submit 2
+            < send 0 2
+            at 2s
+            at 5s
+            < settle 1 late after 5s ran=yes after ok
+            done 0 2
+            < settle 2 ok
+            "
+        );
+        check(workers(1), &transcript);
+    }
+}
+
+#[test]
+fn a_next_attempt_that_is_sent_ahead_is_taken_back_at_the_deadline() {
+    check(
+        workers(1),
+        "
+        submit 1 retries 1 deadline 1001ms
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        fails 0 1
+        submit 2
+        < send 0 2
+        at 1s
+        done 0 2 in 10us
+        < settle 2 ok
+        < send 0 1 attempt 2
+        submit 3
+        at 1001ms
+        < revoke 0 1
+        < inspect 0 1
+        taken 1
+        < settle 1 late after 1.001s ran=yes after ok
+        < send 0 3
+        ",
+    );
+}
+
+#[test]
+fn a_late_task_that_comes_back_from_a_dead_worker_does_not_wait_for_another() {
+    for spec in ["within 10ms", "deadline 10ms"] {
+        let inspect = if spec.starts_with('d') { "< inspect 0 1" } else { "" };
+        let transcript = format!(
+            "
+            submit 1 {spec}
+            < launch 0
+            up 0
+            < roused
+            < send 0 1
+            at 10ms
+            < revoke 0 1
+            {inspect}
+            kept 1
+            down 0 sent
+            < settle 1 late after 10ms ran=no
+            "
+        );
+        check(workers(1), &transcript);
+    }
+}
+
+#[test]
+fn a_task_that_is_late_is_not_sent_although_a_worker_is_free() {
+    check(
+        workers(1),
+        "
+        at 10ms
+        submit 1 deadline 5ms
+        < settle 1 late after 0ns ran=no
+        submit 2
+        < launch 0
+        up 0
+        < roused
+        < send 0 2
+        done 0 2
+        < settle 2 ok
+        submit 3 deadline 10ms
+        < settle 3 late after 0ns ran=no
+        counts cancelled 0 killed 0 pending 0 leaked 0
+        ",
+    );
+}
+
+#[test]
+fn what_is_told_of_a_killed_attempt_includes_those_before_it() {
+    check(
+        workers(1),
+        "
+        submit 1 retries 1
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        panics 0 1
+        at 1s
+        < send 0 1 attempt 2
+        kill 1
+        < revoke 0 1
+        kept 1
+        < settle 1 killed ran=yes after ok
+        < kill 0
+        ",
+    );
+}

@@ -75,20 +75,74 @@ fn a_running_task_is_killed_and_those_behind_it_go_on() {
         < send 0 1
         < send 0 2
         kill 1
+        < revoke 0 2
         < revoke 0 1
+        taken 2
         kept 1
         < settle 1 killed ran=maybe
         < kill 0
         kill 1
         < revoke 0 1
         kept 1
-        counts cancelled 1 killed 1 pending 2 leaked 0
-        down 0 running sent
+        counts cancelled 1 killed 1 pending 1 leaked 0
+        down 0 running
         < launch 0
         up 0
         < roused
         < send 0 2
         counts cancelled 1 killed 1 pending 1 leaked 0
+        ",
+    );
+}
+
+#[test]
+fn a_worker_that_has_gone_on_to_the_next_task_is_not_killed_for_the_last() {
+    check(
+        workers(1),
+        "
+        submit 1 2
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        < send 0 2
+        kill 1
+        < revoke 0 2
+        < revoke 0 1
+        kept 2
+        kept 1
+        < settle 1 killed ran=maybe
+        done 0 1
+        done 0 2
+        < settle 2 ok
+        counts cancelled 1 killed 1 pending 0 leaked 0
+        ",
+    );
+}
+
+#[test]
+fn what_waits_behind_a_task_out_of_time_is_taken_back_before_the_kill() {
+    check(
+        workers(1),
+        "
+        submit 1 2 timeout 1ms
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        < send 0 2
+        at 1ms
+        < revoke 0 2
+        < inspect 0 1
+        taken 2
+        seen 1 running since 0ms
+        < kill 0
+        down 0 running
+        < settle 1 timed-out after 1ms ran=maybe
+        < launch 0
+        up 0
+        < roused
+        < send 0 2
         ",
     );
 }
@@ -241,7 +295,7 @@ fn a_task_may_come_back_and_be_cancelled_in_one_moment() {
         kept 1
         < settle 1 killed ran=maybe
         < kill 0
-        counts cancelled 2 killed 1 pending 1 leaked 0
+        counts cancelled 2 killed 1 pending 0 leaked 0
         ",
     );
 }

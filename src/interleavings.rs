@@ -1,0 +1,240 @@
+//! The whole pool in a model checker: the engine, the supervisor, slots, futures, the gate and the loop of the workers,
+//! which are threads here, through schedules that chance picks. A wake-up that gets lost is a deadlock, a thread that
+//! does not end an endless run; both fail.
+//!
+//! `RUSTFLAGS="--cfg shuttle" cargo test --lib interleavings`; `PROCPOOL_SCHEDULES` is how many each scenario tries.
+
+#![allow(unsafe_code, reason = "`#[task]` puts its entry into a section of the program")]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
+
+use crate::{
+    Builder, ProcessPoolExecutor, Ran, ShutdownOptions, TaskErrorKind, TaskFuture, as_completed, task,
+};
+
+/// How often the body of each task has run. Tasks are numbered anew in each schedule.
+static RUNS: Mutex<Option<HashMap<u64, u32>>> = Mutex::new(None);
+
+fn runs(id: u64) -> u32 {
+    let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    runs.as_ref().and_then(|runs| runs.get(&id).copied()).unwrap_or(0)
+}
+
+#[task]
+fn work(id: u64) -> u64 {
+    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    *runs.get_or_insert_default().entry(id).or_default() += 1;
+    drop(runs);
+    thread::yield_now();
+    id
+}
+
+#[task]
+fn fail(id: u64) -> u64 {
+    work(id);
+    std::panic::resume_unwind(Box::new("as it should"))
+}
+
+#[task]
+fn until_cancelled(id: u64) -> u64 {
+    while !crate::context().is_cancelled() {
+        thread::yield_now();
+    }
+    id
+}
+
+fn id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn pool(workers: usize) -> Builder {
+    ProcessPoolExecutor::builder().inline(true).max_workers(workers)
+}
+
+/// Runs a scenario through many schedules, of both kinds.
+fn explore(scenario: fn()) {
+    let schedules =
+        std::env::var("PROCPOOL_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(500);
+    let config = || {
+        let mut config = Config::new();
+        config.stack_size = 1 << 20;
+        config
+    };
+    Runner::new(RandomScheduler::new(schedules), config()).run(scenario);
+    Runner::new(PctScheduler::new(3, schedules), config()).run(scenario);
+}
+
+/// The outcome of a task that may have been cancelled, and what that says of its body.
+fn settled(id: u64, future: TaskFuture<u64>) {
+    match future.result() {
+        Ok(value) => assert_eq!((value, runs(id)), (id, 1)),
+        Err(error) => {
+            assert!(
+                matches!(error.kind(), TaskErrorKind::Cancelled { .. } | TaskErrorKind::PoolClosed),
+                "{error}"
+            );
+            match error.ran() {
+                Ran::No => assert_eq!(runs(id), 0),
+                _ => assert!(runs(id) <= 1),
+            }
+        }
+    }
+}
+
+#[test]
+fn tasks_of_several_threads_are_all_done_once() {
+    explore(|| {
+        let pool = pool(2).build().unwrap();
+        let threads = [(); 2].map(|()| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let ids = [id(), id()];
+                let futures = ids.map(|id| pool.submit(work, id));
+                for (id, future) in ids.into_iter().zip(futures) {
+                    assert_eq!((future.result().unwrap(), runs(id)), (id, 1));
+                }
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn a_cancellation_that_races_with_the_start_has_one_winner() {
+    explore(|| {
+        let pool = pool(1).build().unwrap();
+        let ids = [id(), id(), id()];
+        let futures = ids.map(|id| pool.submit(work, id));
+        let [first, raced, last] = futures;
+        let canceller = thread::spawn(move || {
+            raced.cancel();
+            raced
+        });
+        settled(ids[0], first);
+        settled(ids[2], last);
+        settled(ids[1], canceller.join().unwrap());
+        pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn a_kill_ends_the_task_and_the_next_one_runs() {
+    explore(|| {
+        let pool = pool(1).build().unwrap();
+        let endless = pool.submit(until_cancelled, id());
+        let next = id();
+        let after = pool.submit(work, next);
+        let killer = thread::spawn(move || {
+            endless.kill();
+            assert!(endless.result().unwrap_err().is_cancelled());
+        });
+        assert_eq!((after.result().unwrap(), runs(next)), (next, 1));
+        killer.join().unwrap();
+        pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn a_shutdown_that_races_with_submissions_leaves_none_without_an_outcome() {
+    explore(|| {
+        let pool = pool(2).build().unwrap();
+        let submitter = {
+            let pool = pool.clone();
+            thread::spawn(move || [id(), id(), id()].map(|id| (id, pool.submit(work, id))))
+        };
+        let ended = pool.shutdown_with(ShutdownOptions::new().cancel_futures(true));
+        for (id, future) in submitter.join().unwrap() {
+            settled(id, future);
+        }
+        ended.wait();
+        drop(pool);
+    });
+}
+
+#[test]
+fn a_dropped_pool_settles_all_and_its_threads_end() {
+    explore(|| {
+        let pool = pool(2).build().unwrap();
+        let ids = [id(), id(), id()];
+        let futures = ids.map(|id| pool.submit(work, id));
+        let dropper = thread::spawn(move || drop(pool));
+        for (id, future) in ids.into_iter().zip(futures) {
+            settled(id, future);
+        }
+        dropper.join().unwrap();
+    });
+}
+
+#[test]
+fn the_gate_has_room_again_after_each_task() {
+    explore(|| {
+        let pool = pool(1).max_pending(1).build().unwrap();
+        let threads = [(); 3].map(|()| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let id = id();
+                // How those are woken who wait for room is the affair of a library, with locks that the model checker
+                // does not know: they look again and again here.
+                let permit = loop {
+                    match pool.try_reserve() {
+                        Ok(permit) => break permit,
+                        Err(_) => thread::yield_now(),
+                    }
+                };
+                let future = permit.submit(work, id);
+                assert_eq!((future.result().unwrap(), runs(id)), (id, 1));
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn workers_that_are_replaced_after_each_task_lose_none() {
+    explore(|| {
+        let pool = pool(2).max_tasks_per_child(1).build().unwrap();
+        let ids = [id(), id(), id()];
+        let futures = ids.map(|id| pool.submit(work, id));
+        let failed = id();
+        let failure = pool.submit(fail, failed);
+        assert!(failure.result().unwrap_err().is_panic());
+        let mut seen = as_completed(futures).into_iter().map(|done| done.unwrap()).collect::<Vec<_>>();
+        seen.sort_unstable();
+        assert_eq!(seen, ids);
+        assert!(ids.iter().all(|&id| runs(id) == 1) && runs(failed) == 1);
+        pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn a_resize_while_tasks_come_in_loses_none() {
+    explore(|| {
+        let pool = pool(2).build().unwrap();
+        let resizer = {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                pool.resize(1).unwrap();
+                pool.resize(3).unwrap();
+            })
+        };
+        let ids = [id(), id(), id()];
+        let futures = ids.map(|id| pool.submit(work, id));
+        for (id, future) in ids.into_iter().zip(futures) {
+            assert_eq!((future.result().unwrap(), runs(id)), (id, 1));
+        }
+        resizer.join().unwrap();
+        pool.shutdown(true).wait();
+    });
+}

@@ -1,0 +1,25 @@
+//! Locks, atomics and threads: those of the standard library. In a test build with `--cfg shuttle` those of the model
+//! checker, which runs the whole pool, its workers inline, through thousands of schedules: see `src/interleavings.rs`.
+
+#[cfg(all(test, shuttle))]
+mod kind {
+    pub(crate) use shuttle::sync::atomic::AtomicBool;
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+    pub(crate) use shuttle::{thread, thread_local};
+
+    pub(crate) const MODELLED: bool = true;
+}
+
+#[cfg(not(all(test, shuttle)))]
+mod kind {
+    pub(crate) use std::sync::atomic::AtomicBool;
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+    pub(crate) use std::{thread, thread_local};
+
+    /// Nobody blocks in the kernel: all threads are one thread of the kernel's, and others could not go on. Whoever
+    /// would, looks again and again instead, and lets others go first.
+    pub(crate) const MODELLED: bool = false;
+}
+
+pub(crate) use kind::MODELLED;
+pub(crate) use kind::{AtomicBool, Mutex, MutexGuard, thread, thread_local};
