@@ -101,7 +101,7 @@ fn is_of(how: How, error: &TaskError) -> bool {
 }
 
 support::isolated! {
-    timeout = 120;
+    timeout = 600;
 
     fn a_decision_at_the_moment_of_the_reply_stands() {
         let ledger = Ledger::create();

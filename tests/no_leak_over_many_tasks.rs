@@ -87,7 +87,7 @@ fn batch(pool: &ProcessPoolExecutor, size: u64, text: &str) {
 }
 
 support::isolated! {
-    timeout = 180;
+    timeout = 600;
 
     fn neither_parent_nor_worker_grows_with_the_number_of_tasks() {
         let pool = ProcessPoolExecutor::builder().max_workers(1).env("RUST_BACKTRACE", "0").build().expect("a pool");

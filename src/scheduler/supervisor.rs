@@ -29,8 +29,16 @@ use super::verdict::refused_start;
 /// A worker that has closed its channel gets this long to end before it is killed.
 const DEAF: Duration = Duration::from_millis(50);
 
-/// Frames that are read from one worker before the others have their turn.
-const TURN: usize = 256;
+/// What is read from one worker before the others have their turn.
+const TURN: Turn = Turn { frames: 256, bytes: 1 << 20 };
+
+/// All that a worker has said.
+const TO_THE_END: Turn = Turn { frames: usize::MAX, bytes: usize::MAX };
+
+struct Turn {
+    frames: usize,
+    bytes: usize,
+}
 
 /// Starts the thread. It ends by itself with the pool.
 pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
@@ -229,8 +237,8 @@ impl Supervisor {
         }
     }
 
-    /// Reads what a worker has sent, at most so many frames.
-    fn listen(&mut self, lane: LaneNo, most: usize) {
+    /// Reads what a worker has sent, at most so much.
+    fn listen(&mut self, lane: LaneNo, Turn { frames, mut bytes }: Turn) {
         let Some(worker) = &mut self.stations[lane.0].worker else { return };
         let mut events = Vec::new();
         // An error of reading is the end of the channel.
@@ -238,14 +246,14 @@ impl Supervisor {
             socket::stop_receiving(worker.link.socket());
         }
         worker.unheard = true;
-        for _ in 0..most {
+        for _ in 0..frames {
             if worker.mute {
                 break;
             }
-            match worker.inbound.next(worker.link.socket(), false) {
+            match worker.inbound.next_within(worker.link.socket(), false, &mut bytes) {
                 Ok(Received::Frame(frame)) => events.extend(heard(&self.engine, lane, worker, frame)),
                 Ok(Received::Nothing) => {
-                    worker.unheard = false;
+                    worker.unheard = bytes == 0;
                     break;
                 }
                 Ok(Received::Malformed(malformed)) => {
@@ -273,7 +281,7 @@ impl Supervisor {
         if let Some(worker) = &self.stations[lane.0].worker {
             socket::stop_receiving(worker.link.socket());
         }
-        self.listen(lane, usize::MAX);
+        self.listen(lane, TO_THE_END);
         let Some(worker) = self.stations[lane.0].worker.take() else { return };
         self.engine.poller.remove(worker.process.ended());
         let front = self.engine.front(lane);
