@@ -43,10 +43,8 @@ fn descend(ledger: &str, last: u64, stopped: bool) -> String {
         Ledger::record(ledger, depth, Event::Started);
         let below = pool.submit(descend, (ledger, last, stopped)).result();
         assert_eq!(pool.submit(double, depth).result().expect("the pool goes on"), 2 * depth);
-        return below.map_or_else(
-            |error| format!("depth {depth}: {:?}", (error.is_worker_died(), error.ran())),
-            |told| told,
-        );
+        return below
+            .unwrap_or_else(|error| format!("depth {depth}: {:?}", (error.is_worker_died(), error.ran())));
     }
     Ledger::record(ledger, depth, Event::Started);
     if stopped {
