@@ -76,6 +76,21 @@ pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the calling thread descriptors of its own, with none but this one among them.
+pub(crate) fn keep_for_this_thread(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let number = kept.as_raw_fd().unsigned_abs();
+    // SAFETY: the calls take numbers. The first separates the thread's descriptors from those of the process before it
+    // closes any, or fails and leaves all as it was; so no descriptor is closed that another thread uses, and this
+    // one has no object that owns any but the kept one.
+    unsafe {
+        if number == 0 || libc::close_range(0, number - 1, libc::CLOSE_RANGE_UNSHARE.cast_signed()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::close_range(number + 1, u32::MAX, 0);
+    }
+    Ok(())
+}
+
 /// Moves the socket that came as standard input to a high number that programs started by tasks do not
 /// inherit, and leaves `/dev/null` in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {

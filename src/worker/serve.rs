@@ -85,6 +85,8 @@ impl Stages for OnBoard<'_> {
 
     fn ended(&self) {
         let _ = faults::hit(Point::BodyAfter);
+        // What the task printed is seen before its result is, and printing it counts as its time: it may take for ever.
+        let _ = io::stdout().flush();
         self.desk.board.finish(self.header.seq);
         current::end();
         let _ = faults::hit(Point::Finished);
@@ -128,8 +130,6 @@ impl Worker {
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
         };
         faults::hit(Point::Encoded)?;
-        // What the task printed is seen before its result is.
-        let _ = io::stdout().flush();
         if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
             self.max_rss = 0;
             self.send(Header::new(Kind::Swollen), &[])?;

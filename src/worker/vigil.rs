@@ -8,13 +8,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
-use crate::sys::process;
+use crate::sys::{fd, process};
 
 pub(crate) fn start(parent: OwnedFd) -> io::Result<()> {
     let watch = move || {
         process::block_signals();
-        // A descriptor that cannot be waited for was closed under us by a task: the end of the socket tells
-        // of the parent's death then.
+        // From here on a task that closes the descriptors of its process, or puts others in their place, does not make
+        // this thread blind. Where the kernel has no way to do that (before Linux 5.9) it does: then the end of the
+        // socket tells of the parent's death, as soon as the task has ended.
+        let _ = fd::keep_for_this_thread(parent.as_fd());
         if process::wait_for_end(parent.as_fd()).is_ok() {
             process::kill_own_group();
         }
