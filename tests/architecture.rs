@@ -186,3 +186,42 @@ fn the_changelog_names_the_current_version() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).expect("a changelog");
     assert!(changelog.contains(&format!("## {}", env!("CARGO_PKG_VERSION"))));
 }
+
+/// Tests that are about something else than a promise of the page.
+const NO_PROMISES: [&str; 14] = [
+    "architecture",
+    "bad_input",
+    "context",
+    "cpython",
+    "examples",
+    "inline_mode",
+    "map",
+    "support_itself",
+    "task_macro",
+    "task_refusals",
+    "tokio_server",
+    "user_faults",
+    "worker_state",
+    "sandbox",
+];
+
+#[test]
+fn each_promise_names_its_tests_and_each_test_its_promise() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("PROMISES.md")).expect("the page of promises");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("**"));
+    let named: Vec<_> = rows
+        .flat_map(|row| row.rsplit(" | ").next().expect("a column").split('`').skip(1).step_by(2))
+        .filter(|name| !name.contains('/'))
+        .collect();
+    let exists = |name: &&str| root.join("tests").join(name).with_extension("rs").exists();
+    let missing: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+    for entry in fs::read_dir(root.join("tests")).expect("the tests") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_str().expect("text");
+        if path.extension().is_some_and(|extension| extension == "rs") && !NO_PROMISES.contains(&name) {
+            assert!(named.contains(&name), "{name} proves no promise of PROMISES.md");
+        }
+    }
+}

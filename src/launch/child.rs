@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::process::WaitIdStatus;
 
 use crate::error::{ExitCause, LimitHit, StartError};
-use crate::faults::Point;
+use crate::faults::{Point, Rules};
 use crate::sys::leaf::Leaf;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket, threads};
@@ -51,7 +51,8 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
     bounds.groups = leaf.as_ref().map_or_else(Vec::new, Leaf::folders);
     let hello = Hello {
         bounds,
-        faults: worker.faults.next_launch(),
+        // Whoever only tells what is possible is none of the workers that a script counts.
+        faults: if worker.is_probe() { Rules::default() } else { worker.faults.next_launch() },
         nonce,
         index,
         depth: worker.depth + 1,

@@ -44,6 +44,16 @@ pub(crate) struct Worker {
     pub(crate) sandbox: Option<Confinement>,
 }
 
+impl Worker {
+    /// It is there to tell what a sandbox can enforce, and ends then.
+    fn is_probe(&self) -> bool {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.as_ref().is_some_and(|sandbox| sandbox.probe);
+        #[cfg(not(feature = "sandbox"))]
+        false
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum EnvChange {
     Set(OsString, OsString),

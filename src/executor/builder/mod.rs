@@ -467,8 +467,9 @@ impl Builder {
         self
     }
 
-    /// Makes the pool. No worker is started before there is work, or [`warm_up`](ProcessPoolExecutor::warm_up):
-    /// so that a worker cannot start is told by the tasks, not here.
+    /// Makes the pool. No worker is started before there is work, or [`warm_up`](ProcessPoolExecutor::warm_up), or a
+    /// minimum that is kept: so that a worker cannot start is told by the tasks, not here. Only a sandbox is tried here,
+    /// in a worker that runs nothing of the program.
     ///
     /// # Errors
     ///
