@@ -29,6 +29,10 @@ use super::verdict::refused_start;
 /// A worker that has closed its channel gets this long to end before it is killed.
 const DEAF: Duration = Duration::from_millis(50);
 
+/// One that the kernel is taking down meanwhile gets this long: on a busy machine it is between the end of its channel
+/// and its own for a while, and its death is to be told as what it is.
+const DYING: Duration = Duration::from_secs(5);
+
 /// What is read from one worker before the others have their turn.
 const TURN: Turn = Turn { frames: 256, bytes: 1 << 20 };
 
@@ -75,8 +79,10 @@ struct Attended {
     unheard: bool,
     /// Nothing more is read from it.
     mute: bool,
-    /// It has closed its channel, and is killed at this time if it still lives.
+    /// It has closed its channel, and is killed at this time if it still lives and is not about to end.
     deaf: Option<Instant>,
+    /// Until then it may be about to.
+    dying: Option<Instant>,
     /// Why it never became a worker, when that is known before its death.
     unborn: Option<StartError>,
 }
@@ -212,6 +218,7 @@ impl Supervisor {
             unheard: false,
             mute: false,
             deaf: None,
+            dying: None,
             unborn: None,
         });
         self.engine.attach(lane, link);
@@ -229,7 +236,11 @@ impl Supervisor {
             if let Some(worker) = &mut station.worker
                 && worker.deaf.is_some_and(|at| at <= now)
             {
-                worker.deaf = None;
+                let dying = worker.dying.is_some_and(|until| now < until);
+                worker.deaf = (dying && process::is_exiting(worker.process.pid())).then(|| now + DEAF);
+                if worker.deaf.is_some() {
+                    continue;
+                }
                 let message = "it closed its channel and went on running".to_owned();
                 self.engine.tell([Event::Violated { lane: LaneNo(index), message }]);
                 worker.process.kill();
@@ -263,7 +274,8 @@ impl Supervisor {
                 // An error of a socket of ours is its end as well.
                 Ok(Received::End) | Err(_) => {
                     worker.mute = true;
-                    worker.deaf = Some(Instant::now() + DEAF);
+                    let now = Instant::now();
+                    (worker.deaf, worker.dying) = (Some(now + DEAF), Some(now + DYING));
                 }
             }
         }

@@ -142,6 +142,17 @@ pub(crate) fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
     rustix::io::retry_on_intr(look).is_ok_and(|ready| ready > 0)
 }
 
+/// Whether the kernel is taking a process down, or has done so: its program runs no more.
+pub(crate) fn is_exiting(pid: u32) -> bool {
+    /// The kernel's `PF_EXITING`.
+    const EXITING: u32 = 4;
+    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return false };
+    // The name, in parentheses, may have anything in it.
+    let stat = String::from_utf8_lossy(&stat);
+    let flags = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
 /// Whether this program runs with more rights than whoever started it.
 pub(crate) fn is_secure() -> bool {
     // SAFETY: reads a value that the kernel left for the process.
@@ -215,5 +226,25 @@ pub(crate) fn put_down(pid: u32) {
     if let Ok(pid) = to_pid(pid) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_but_for_its_status_is_exiting_and_one_that_sleeps_is_not() {
+        assert!(!is_exiting(std::process::id()));
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(!is_exiting(child.id()));
+        child.kill().unwrap();
+        wait_for_end(pidfd(child.id()).unwrap().as_fd()).unwrap();
+        assert!(is_exiting(child.id()), "it has not been waited for");
+        child.wait().unwrap();
+        assert!(!is_exiting(child.id()), "there is no such process");
     }
 }
