@@ -47,5 +47,14 @@ support::isolated! {
         }
         println!("{total}");
         assert!(total.deaths() > 0 && total.accepted > 100, "nothing happened");
+        if total.deaths() > 300 {
+            // By now everything has happened that can: what is missing is not done any more.
+            for kind in ["value", "error of the task", "panic", "timeout", "cancelled", "lost with its worker"] {
+                assert!(total.outcomes.contains_key(kind), "no task ended so: {kind}");
+            }
+            for kind in ["died", "killed for a timeout", "killed for a cancellation", "recycled", "resized"] {
+                assert!(total.ends.contains_key(kind), "no worker ended so: {kind}");
+            }
+        }
     }
 }
