@@ -113,16 +113,18 @@ impl<J: Clone, R> Machine<J, R> {
         };
         lane.asked = None;
         let kill_at = grace.map(|grace| now + grace);
+        // Those who kill for the sake of a task have seen to that.
+        let goes_on = grace.is_some() || matches!(reason, Reason::Protocol(_));
         lane.life = Life::Condemned { reason, starting, kill_at, until };
+        if goes_on {
+            // Else it might begin what is behind its task, and be killed under that.
+            self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+        }
         effects.push(match kill_at {
             None => Effect::Kill { lane: lane_no },
             Some(_) => Effect::Terminate { lane: lane_no },
         });
         self.wake_by(Some(kill_at.unwrap_or(until)));
-        if grace.is_some() {
-            // A worker that outlives its task would go on with those behind it, and be killed under them.
-            self.revoke_sent(lane_no, 1, Why::Stalled, effects);
-        }
     }
 
     pub(super) fn down(

@@ -237,9 +237,11 @@ fn nonsense_from_a_worker_kills_it_and_fails_what_it_ran() {
         < send 0 1
         < send 0 2
         violate 0
+        < revoke 0 2
         < kill 0
+        taken 2
         violate 0
-        down 0 running sent
+        down 0 running
         < settle 1 protocol ran=maybe
         < launch 0
         up 0
@@ -279,7 +281,9 @@ fn after_a_reply_to_another_task_than_the_first_nothing_is_believed() {
         < send 0 1
         < send 0 2
         done 0 2
+        < revoke 0 2
         < kill 0
+        kept 2
         done 0 1
         down 0 running sent
         < settle 1 protocol ran=maybe
@@ -319,6 +323,7 @@ fn passing_over_a_task_that_was_not_taken_back_is_nonsense() {
             < send 0 1
             < send 0 2
             {frame}
+            < revoke 0 2
             < kill 0
             "
         );
