@@ -176,8 +176,8 @@ impl Process {
             None => self.oom_before.struck_since(self.pid),
         };
         let memory_bound = struck == Some(true) && self.leaf.is_some();
-        // If there is none, somebody else has waited for it.
-        let cause = process::collect(self.pidfd.as_fd(), self.pid).map_or(ExitCause::Unknown, cause);
+        // If there is none, somebody else has waited for it, or a debugger holds it.
+        let cause = process::collect(self.pidfd, self.pid).map_or(ExitCause::Unknown, cause);
         let oom = match cause {
             ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
             _ => Some(false),

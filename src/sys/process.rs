@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -60,16 +61,34 @@ fn signal_group(pidfd: BorrowedFd<'_>, leader: u32, signal: Signal) {
     }
 }
 
-/// How the child behind a descriptor has ended, and lets go of it. `None` if it has not, or somebody else has
-/// waited for it.
-pub(crate) fn collect(pidfd: BorrowedFd<'_>, pid: u32) -> Option<WaitIdStatus> {
-    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let told = match waitid(WaitId::PidFd(pidfd), ended) {
-        // Linux 5.3 knows children by their numbers only, which are another child's once somebody else has waited.
-        Err(Errno::INVAL) => waitid(WaitId::Pid(to_pid(pid).ok()?), ended),
-        told => told,
-    };
+/// How the child behind a descriptor has ended, and lets go of it. `None` if somebody else has waited for it, or has
+/// its status for now: a debugger does. Then it is waited for until that lets go.
+pub(crate) fn collect(pidfd: OwnedFd, pid: u32) -> Option<WaitIdStatus> {
+    let told = wait_for_child(pidfd.as_fd(), pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    if let Ok(None) = told {
+        let wait = move || {
+            block_signals();
+            let _ = wait_for_child(pidfd.as_fd(), pid, WaitIdOptions::EXITED);
+        };
+        // Without room for a thread it stays in the process table as long as this program runs.
+        let _ = thread::Builder::new().name("procpool-reaper".to_owned()).stack_size(64 << 10).spawn(wait);
+    }
     told.ok().flatten()
+}
+
+fn wait_for_child(
+    pidfd: BorrowedFd<'_>,
+    pid: u32,
+    options: WaitIdOptions,
+) -> io::Result<Option<WaitIdStatus>> {
+    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd), options)).or_else(|errno| match errno {
+        // Linux 5.3 knows children by their numbers only, which are another child's once somebody else has waited.
+        Errno::INVAL => {
+            let pid = to_pid(pid)?;
+            Ok(rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), options))?)
+        }
+        errno => Err(errno.into()),
+    })
 }
 
 /// Bytes of memory that this process holds. `None` if the system does not tell.
