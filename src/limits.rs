@@ -176,7 +176,7 @@ impl Limits {
     }
 
     /// Bytes of memory that a worker and what it starts may hold, without swap, by a control group of its own; at least
-    /// 4 MiB. Beyond it the kernel kills the worker, and the error says so ([`LimitHit::Memory`]).
+    /// 4 MiB. Beyond it the kernel kills the worker, and the error says so ([`LimitHit::Memory`](crate::LimitHit::Memory)).
     ///
     /// Needs control groups that the program may make: of version 2 when it runs in a delegated group
     /// (`systemd-run --user --scope -p Delegate=yes`, most container engines), of version 1 as root.
