@@ -6,21 +6,27 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
 use std::thread;
 
 use crate::sys::{fd, process};
 
+/// Returns when the vigil is kept, whatever tasks do to their process from then on.
 pub(crate) fn start(parent: OwnedFd) -> io::Result<()> {
+    let (settled, is_settled) = mpsc::sync_channel(1);
     let watch = move || {
         process::block_signals();
         // From here on a task that closes the descriptors of its process, or puts others in their place, does not make
         // this thread blind. Where the kernel has no way to do that (before Linux 5.9) it does: then the end of the
         // socket tells of the parent's death, as soon as the task has ended.
         let _ = fd::keep_for_this_thread(parent.as_fd());
+        let _ = settled.send(());
         if process::wait_for_end(parent.as_fd()).is_ok() {
             process::kill_own_group();
         }
     };
     thread::Builder::new().name("procpool-vigil".to_owned()).stack_size(64 << 10).spawn(watch)?;
+    // Fails only with the thread, which then ends the process.
+    let _ = is_settled.recv();
     Ok(())
 }
