@@ -130,7 +130,7 @@ impl Context {
         Context { running: None }
     }
 
-    /// Whether the task is asked to stop. Two loads from memory, no system call. Once true, it stays true; it also
+    /// Whether the task is asked to stop. Three loads from memory, no system call. Once true, it stays true; it also
     /// becomes true when the task has ended.
     ///
     /// # Examples

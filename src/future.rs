@@ -22,8 +22,9 @@ use crate::wire::codec;
 ///
 /// `.await` it, or block with [`result`](TaskFuture::result). The result is decoded by whoever asks for it.
 ///
-/// **Dropping it cancels**: a task that has not started never starts. One that runs is left to finish, its
-/// result thrown away, or is killed if [`OnCancel::Kill`](crate::OnCancel) says so.
+/// **Dropping it cancels**: a task that has not started never starts, and one that failed is not tried again. One that
+/// runs is left to finish, its result thrown away; or, if [`OnCancel`](crate::OnCancel) says so, it is asked to stop or
+/// killed.
 /// [`detach`](TaskFuture::detach) lets go without cancelling.
 ///
 /// The future does not keep its pool alive; when the pool ends it resolves, to
@@ -78,8 +79,8 @@ impl<T> TaskFuture<T> {
     ///
     /// One that has not started never starts: `true`. One that runs is killed with its worker if
     /// [`OnCancel::Kill`](crate::OnCancel) was chosen, `true`; otherwise it goes on: `false`. So it does if it is asked
-    /// to stop first, by [`OnCancel::Cooperate`](crate::OnCancel) or an [`Escalation`](crate::Escalation): its outcome
-    /// tells what came of that. One that is done stays as it is: `true` only if it had been cancelled. A task that is
+    /// to stop first, by [`OnCancel::Cooperate`](crate::OnCancel) or by
+    /// [`Escalation::ask`](crate::Escalation::ask): its outcome tells what came of that. One that is done stays as it is: `true` only if it had been cancelled. A task that is
     /// cancelled is not retried.
     ///
     /// Unlike in Python, a task that was sent ahead to a worker and has not started still can be cancelled.

@@ -1,14 +1,21 @@
 //! The whole pool in a model checker: the engine, the supervisor, slots, futures, the gate and the loop of the workers,
-//! which are threads here, through schedules that chance picks. A wake-up that gets lost is a deadlock, a thread that
+//! which are threads here, through schedules that chance picks. A future that is not woken is a deadlock, a thread that
 //! does not end an endless run; both fail.
+//!
+//! What it does not see: who waits for the kernel looks again and again here, so a call of the supervisor that gets lost
+//! is not noticed; the words of the shared page are no points at which others go on (`transport/board.rs` tests those
+//! by themselves); and time is real, so a schedule that failed need not fail again.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --lib interleavings`; `PROCPOOL_SCHEDULES` is how many each scenario tries.
 
 #![allow(unsafe_code, reason = "`#[task]` puts its entry into a section of the program")]
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, thread};
@@ -119,10 +126,44 @@ fn a_cancellation_that_races_with_the_start_has_one_winner() {
             raced.cancel();
             raced
         });
-        settled(ids[0], first);
-        settled(ids[2], last);
+        // Nobody has cancelled these.
+        assert_eq!((first.result().unwrap(), runs(ids[0])), (ids[0], 1));
+        assert_eq!((last.result().unwrap(), runs(ids[2])), (ids[2], 1));
         settled(ids[1], canceller.join().unwrap());
         pool.shutdown(true).wait();
+    });
+}
+
+#[test]
+fn a_future_is_completed_polled_and_dropped_at_the_same_time() {
+    explore(|| {
+        let pool = pool(1).build().unwrap();
+        let id = id();
+        let (called, callback) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut future = pool.submit(work, id);
+        let counts = Arc::clone(&callback);
+        future.add_done_callback(move |_| drop(counts.fetch_add(1, Ordering::SeqCst)));
+        struct Count(Arc<AtomicU64>);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let waker = Waker::from(Arc::new(Count(Arc::clone(&called))));
+        let poller = thread::spawn(move || {
+            let polled = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+            thread::yield_now();
+            let done = future.done();
+            drop(future);
+            (polled.is_ready(), done)
+        });
+        let (ready, done) = poller.join().unwrap();
+        pool.shutdown(true).wait();
+        drop(pool);
+        assert_eq!(callback.load(Ordering::SeqCst), 1, "it is called once, whatever became of the future");
+        assert!(called.load(Ordering::SeqCst) <= 1 && (!ready || called.load(Ordering::SeqCst) == 0));
+        assert!(!done || runs(id) == 1, "it was done, so it ran");
+        assert_eq!(Arc::strong_count(&called), 1, "no waker is kept");
     });
 }
 

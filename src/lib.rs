@@ -45,7 +45,7 @@
 //!   right value, the worker is replaced, the pool goes on.
 //! * **You are told.** Every error says what happened (panic text and place, signal or exit code, out of memory)
 //!   and whether the body [`ran`](TaskError::ran): no, maybe, yes. A task that may have started is never run
-//!   again.
+//!   again, unless [`Retry`] asks for it.
 //! * **Deadlines and cancellation stop the work.** [`timeout`](TaskOptions::timeout) counts from the start of the
 //!   body and kills whatever the body does. Dropping a [`TaskFuture`] cancels.
 //! * **Nothing hangs, nothing is left behind.** Shutting down is bounded, dropping a pool never blocks, and if the
@@ -61,8 +61,9 @@
 //! # Where to start
 //!
 //! [`ProcessPoolExecutor`] with its [`builder`](ProcessPoolExecutor::builder); [`macro@task`] for what can be a task;
-//! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself.
-//! Those who know `concurrent.futures` find
+//! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself;
+//! [`TaskOptions`] with [`Retry`] and [`Escalation`]; [`Limits`], [`Builder::on_worker_event`], [`Builder::inline`] for
+//! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c). Those who know `concurrent.futures` find
 //! everything under its name: see [`from_python`].
 //!
 //! # How it works
@@ -97,6 +98,7 @@
 //!
 //! * `auto-init` (default): workers recognise themselves before `main`. Without it, call [`init`] as the first line of
 //!   `main`.
+//! * `faults`: `Builder::faults`, to test how a program copes when workers die, stall, refuse to start or cut a reply.
 //! * `sandbox`: workers that reach no files, network or processes but those that they are given. Adds the crates
 //!   `landlock` and `seccompiler`.
 

@@ -82,7 +82,7 @@ impl Limits {
     /// # let _ = limits;
     /// ```
     pub fn cpu_time(mut self, time: Duration) -> Limits {
-        self.bounds.cpu_seconds = Some(time.as_secs() + u64::from(time.subsec_nanos() > 0));
+        self.bounds.cpu_seconds = Some(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)));
         self
     }
 
@@ -113,8 +113,8 @@ impl Limits {
         self
     }
 
-    /// Whether a worker that crashes may leave a core dump. The default is no: a large one delays the news of the
-    /// crash.
+    /// Whether a worker that crashes may leave a core dump, as large as the program's own hard limit allows. The default
+    /// is no: a large one delays the news of the crash.
     ///
     /// # Examples
     ///
@@ -140,7 +140,8 @@ impl Limits {
         self
     }
 
-    /// The CPUs on which the workers may run, by number. The default is those of the program.
+    /// The CPUs on which the workers may run, by number; at least one. The default is those of the program. One that
+    /// the control group of the program does not have is an error of the start.
     ///
     /// # Examples
     ///
@@ -157,7 +158,7 @@ impl Limits {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = u32>) -> Limits {
-        self.bounds.cpus = cpus.into_iter().collect();
+        self.bounds.cpus = Some(cpus.into_iter().collect());
         self
     }
 
@@ -232,9 +233,14 @@ impl Limits {
                 return Err(StartError::invalid(format!("`{name}` must be from {from} to {to}")));
             }
         }
-        if let Some(cpu) = bounds.cpus.iter().find(|&&cpu| !crate::sys::cpus::exists(cpu)) {
+        if bounds.cpus.as_ref().is_some_and(Vec::is_empty) {
+            return Err(StartError::invalid(
+                "`cpus` is empty: leave it out to run on all CPUs of the program",
+            ));
+        }
+        if let Some(cpu) = bounds.cpus.iter().flatten().find(|&&cpu| !crate::sys::cpus::exists(cpu)) {
             return Err(StartError::Limits {
-                message: format!("there is no CPU {cpu} for workers to run on"),
+                message: format!("there is no CPU {cpu} for workers to run on: choose others"),
             });
         }
         let ground = match self.shares {

@@ -7,6 +7,8 @@ mod kind {
     pub(crate) use shuttle::sync::{Mutex, MutexGuard};
     pub(crate) use shuttle::{thread, thread_local};
 
+    /// Nobody blocks in the kernel: all threads are one thread of the kernel's, and others could not go on. Whoever
+    /// would, looks again and again instead, and lets others go first.
     pub(crate) const MODELLED: bool = true;
 }
 
@@ -16,8 +18,7 @@ mod kind {
     pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::{thread, thread_local};
 
-    /// Nobody blocks in the kernel: all threads are one thread of the kernel's, and others could not go on. Whoever
-    /// would, looks again and again instead, and lets others go first.
+    /// Whoever waits for the kernel blocks in it.
     pub(crate) const MODELLED: bool = false;
 }
 

@@ -4,10 +4,14 @@
 mod support;
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use procpool::__private::Point;
-use procpool::{Fault, Faults, ProcessPoolExecutor, Ran, TaskOptions, task};
+use procpool::{
+    ExitCause, Fault, Faults, ProcessPoolExecutor, Ran, TaskOptions, WorkerEndReason, WorkerEvent, task,
+};
 use support::{Census, Event, Ledger};
 
 const TASKS: u64 = 12;
@@ -53,12 +57,8 @@ fn cost(point: Point, fault: Fault) -> RangeInclusive<usize> {
         _ if starting => 0..=0,
         // What has not started goes elsewhere; what was said counts.
         (Idle | Request | Claimed | Replied | Exit, Fault::Kill | Fault::Abort | Fault::Exit(_)) => 0..=0,
-        // Between the first byte of a reply and its end there is no other way to strike than to cut it.
         (ReplyBytes, Fault::CutReply(_)) => 1..=1,
-        (ReplyBytes, _) => 0..=0,
         (BodyBefore | BodyAfter | Finished | Encoded, Fault::Kill | Fault::Abort | Fault::Exit(_)) => 1..=1,
-        // An error has no place to go inside of a call.
-        (Claimed | BodyBefore | BodyAfter | Finished | Exit, Fault::Error) => 0..=0,
         (Idle | Request | Replied, Fault::Error) => 0..=0,
         (Encoded, Fault::Error) => 1..=1,
         // The worker goes on until it wants to use the channel, or is found out.
@@ -66,14 +66,44 @@ fn cost(point: Point, fault: Fault) -> RangeInclusive<usize> {
     }
 }
 
-/// Plays one case, and says how many tasks it cost.
-fn play(workers: usize, faults: Faults, what: &str) -> usize {
+/// Whether anything can happen: inside of a call an error has no place to go, and between the first byte of a reply and
+/// its end there is no other way to strike than to cut it.
+fn is_possible(point: Point, fault: Fault) -> bool {
+    use Point::{BodyAfter, BodyBefore, Claimed, Exit, Finished, ReplyBytes};
+    match point {
+        ReplyBytes => false,
+        Claimed | BodyBefore | BodyAfter | Finished | Exit => fault != Fault::Error,
+        _ => true,
+    }
+}
+
+/// Whether a worker ends before its time of such a fault.
+fn is_fatal(fault: Fault) -> bool {
+    !matches!(fault, Fault::Sleep(_) | Fault::Error)
+}
+
+/// Plays one case, and says how many tasks it cost. What a worker is made to do must be seen.
+fn play(workers: usize, faults: Faults, fault: Fault, what: &str) -> usize {
     let baseline = Census::take();
     let ledger = Ledger::create();
     let path = ledger.path();
+    let unplanned = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&unplanned);
+    let began = Instant::now();
     let pool = ProcessPoolExecutor::builder()
         .max_workers(workers)
         .initializer(prepare, ())
+        .on_worker_event(move |event| {
+            let planned = [WorkerEndReason::Shutdown, WorkerEndReason::MaxTasks];
+            let happened = match event {
+                WorkerEvent::Started { .. } => false,
+                WorkerEvent::Ended { reason, cause, .. } => {
+                    !planned.contains(reason) || !matches!(cause, ExitCause::Code(0))
+                }
+                _ => true,
+            };
+            seen.fetch_add(usize::from(happened), Ordering::SeqCst);
+        })
         .faults(faults)
         .task_options(TaskOptions::new().timeout(Duration::from_secs(20)))
         .build()
@@ -105,6 +135,11 @@ fn play(workers: usize, faults: Faults, what: &str) -> usize {
     assert!(pool.shutdown(true).wait().leaked.is_empty(), "{what}");
     drop((pool, ledger));
     baseline.assert_clean();
+    match fault {
+        Fault::Sleep(pause) => assert!(began.elapsed() >= pause, "{what}: it did not strike"),
+        _ if is_fatal(fault) => assert!(unplanned.load(Ordering::SeqCst) > 0, "{what}: it did not strike"),
+        _ => {}
+    }
     lost
 }
 
@@ -121,9 +156,9 @@ fn grid(points: &[Point], faults: &[Fault], name: &str) {
     let mut cases = 0;
     for workers in [1, 2] {
         for &point in points {
-            for &fault in faults {
+            for &fault in faults.iter().filter(|&&fault| is_possible(point, fault)) {
                 let what = format!("{fault:?} at {point:?}, {workers} workers");
-                let lost = play(workers, Faults::new().at(point, 1, Some(1), fault), &what);
+                let lost = play(workers, Faults::new().at(point, 1, Some(1), fault), fault, &what);
                 assert!(cost(point, fault).contains(&lost), "{what}: {lost} tasks were lost");
                 cases += 1;
             }
@@ -156,7 +191,8 @@ support::isolated! {
         let whole = 40 + 2_000 * 2;
         for bytes in [0, 1, 3, 4, 7, 8, 9, 39, 40, 41, 1_000, whole / 2, 2_000] {
             let what = format!("a reply cut after {bytes} bytes");
-            let lost = play(2, Faults::new().at(Point::ReplyBytes, 1, Some(1), Fault::CutReply(bytes)), &what);
+            let fault = Fault::CutReply(bytes);
+            let lost = play(2, Faults::new().at(Point::ReplyBytes, 1, Some(1), fault), fault, &what);
             assert_eq!(lost, 1, "{what}");
         }
     }
@@ -168,8 +204,9 @@ support::isolated! {
                 // The first frame asks for the initializer, and is shorter.
                 let bytes = if nth == 1 { bytes.min(40) } else { bytes };
                 let what = format!("frame {nth} cut after {bytes} bytes, {workers} workers");
-                let faults = Faults::new().at(Point::RequestBytes, nth, Some(1), Fault::CutRequest(bytes));
-                assert_eq!(play(workers, faults, &what), 0, "{what}");
+                let fault = Fault::CutRequest(bytes);
+                let faults = Faults::new().at(Point::RequestBytes, nth, Some(1), fault);
+                assert_eq!(play(workers, faults, fault, &what), 0, "{what}");
             }
         }
     }
@@ -189,12 +226,14 @@ support::isolated! {
             ] {
                 for nth in [1, 2] {
                     let what = format!("{fault:?} at {point:?} for the {nth}. time, {workers} workers");
-                    assert_eq!(play(workers, Faults::new().at(point, nth, None, fault), &what), 0, "{what}");
+                    let faults = Faults::new().at(point, nth, None, fault);
+                    assert_eq!(play(workers, faults, fault, &what), 0, "{what}");
                 }
             }
             for nth in [1, 3, 5] {
                 let what = format!("reading fails for the {nth}. time, {workers} workers");
-                assert!(play(workers, Faults::new().at(Point::Receive, nth, None, Fault::Error), &what) <= 1, "{what}");
+                let faults = Faults::new().at(Point::Receive, nth, None, Fault::Error);
+                assert!(play(workers, faults, Fault::Error, &what) <= 1, "{what}");
             }
         }
     }
@@ -205,7 +244,7 @@ support::isolated! {
             let faults = (1..20).step_by(2).fold(Faults::new(), |faults, launch| {
                 faults.at(point, 2, Some(launch), Fault::Kill)
             });
-            let lost = play(2, faults, "every second worker dies");
+            let lost = play(2, faults, Fault::Kill, "every second worker dies");
             assert!(lost <= 10, "{lost} tasks were lost");
         }
     }

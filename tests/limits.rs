@@ -192,9 +192,10 @@ support::isolated! {
             let pool = pool(limits);
             pool.submit(core_limit, ()).result().expect("a value")
         };
-        assert_eq!(limit_of(Limits::new()), Some(0));
-        let own = rustix::process::getrlimit(rustix::process::Resource::Core).current;
-        assert_eq!(limit_of(Limits::new().core_dumps(true)), own);
+        let hard = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
+        // A byte, which is less than any dump has, and tells the kernel to send none through a pipe either.
+        assert_eq!(limit_of(Limits::new()), Some(hard.map_or(1, |hard| hard.min(1))));
+        assert_eq!(limit_of(Limits::new().core_dumps(true)), hard);
     }
 
     fn memory_beyond_the_bound_is_named() {
@@ -244,6 +245,9 @@ support::isolated! {
             other => panic!("{other:?}"),
         };
         assert!(message(Limits::new().cpus([100_000])).contains("no CPU 100000"));
+        assert!(message(Limits::new().cpus([])).contains("`cpus` is empty"));
+        let for_ever = ProcessPoolExecutor::builder().limits(Limits::new().cpu_time(Duration::MAX)).build();
+        for_ever.expect("a pool").submit(work, ()).result().expect("no bound in practice");
         assert!(message(Limits::new().open_files(3)).contains("`open_files` is 3: it must be at least 16"));
         assert!(message(Limits::new().nice(77)).contains("`nice` must be from -20 to 19"));
         assert!(message(Limits::new().oom_score_adj(-2000)).contains("oom_score_adj"));

@@ -185,6 +185,28 @@ support::program! {
         }
     }
 
+    /// Tokio's handler comes on top of ours, and ours on top of that: each calls the one before.
+    fn a_program_whose_handlers_call_each_other() -> i32 {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let first = pool.shutdown_on_ctrl_c(Duration::MAX).expect("a handler");
+        let mut interrupt = Box::pin(tokio::signal::ctrl_c());
+        runtime.block_on(async { assert!(futures::poll!(interrupt.as_mut()).is_pending()) });
+        drop(first);
+        let second = pool.shutdown_on_ctrl_c(Duration::MAX).expect("a handler");
+        let future = pool.submit(never_end, ());
+        eventually("it runs", PATIENCE, || future.running());
+        println!("ready");
+        runtime.block_on(interrupt).expect("tokio hears it");
+        eventually("the pool hears it", PATIENCE, || pool.try_submit(never_end, ()).is_err());
+        assert!(!future.done(), "once: there is all time for what runs");
+        println!("again");
+        assert!(future.result().expect_err("the second press kills").is_cancelled());
+        drop((second, pool));
+        7
+    }
+
     /// Its own handler counts as well, and is in its place again in the end.
     fn a_program_with_a_handler_of_its_own() -> i32 {
         catch_signals();
@@ -314,6 +336,14 @@ support::isolated! {
 
     fn a_programs_own_handler_is_called_and_comes_back() {
         survives("a_program_with_a_handler_of_its_own", |program| {
+            program.press(INTERRUPT);
+            program.read_until("again");
+            program.press(INTERRUPT);
+        });
+    }
+
+    fn handlers_that_call_each_other_hear_an_interrupt_once() {
+        survives("a_program_whose_handlers_call_each_other", |program| {
             program.press(INTERRUPT);
             program.read_until("again");
             program.press(INTERRUPT);

@@ -176,10 +176,10 @@ pub enum TaskErrorKind {
     Panicked(Panic),
     /// The worker process ended under the task.
     WorkerDied(WorkerExit),
-    /// The body ran longer than the task's `timeout`; its worker was killed.
+    /// The body ran longer than the task's `timeout`, or beyond its `deadline`, and was stopped.
     #[non_exhaustive]
     TimedOut {
-        /// The `timeout`.
+        /// The `timeout`; or how long it was from the start of the body to the `deadline`.
         limit: Duration,
         /// How long it had run when the pool decided.
         ran_for: Duration,
@@ -392,7 +392,7 @@ impl fmt::Display for TaskErrorKind {
             TaskErrorKind::Panicked(panic) => write!(f, "panicked: {panic}"),
             TaskErrorKind::WorkerDied(exit) => exit.fmt(f),
             TaskErrorKind::TimedOut { limit, ran_for } => {
-                write!(f, "ran for {ran_for:?}, longer than its timeout of {limit:?}; its worker was killed")
+                write!(f, "ran for {ran_for:?} and was stopped: its `timeout` or `deadline` allowed {limit:?}")
             }
             TaskErrorKind::QueueTimedOut { limit } => write!(
                 f,

@@ -54,7 +54,7 @@ impl ProcessPoolExecutor {
     ///
     /// The first Ctrl-C shuts the pool down: it takes no more tasks, and what it has may finish within `grace`; what is
     /// left then is cancelled and killed, as by [`ShutdownOptions::within`](crate::ShutdownOptions::within). The second
-    /// kills at once. The third, or one that finds the pool ended, ends the program as it would have without this. The
+    /// kills at once. The third, or one that finds the pool ended, ends the program as if no handler were there. The
     /// futures tell what became of each task; the program goes on and ends as it likes.
     ///
     /// Several pools may have this, and all are told of each Ctrl-C. Handlers that were there before are called as well
@@ -155,9 +155,9 @@ fn tell_all(pools: &mut [Watched]) -> Vec<(Arc<Engine>, Close)> {
         };
         watched.told += 1;
         match watched.told {
-            1 => {
-                orders.push((engine, Close { by: Some(Instant::now() + watched.grace), ..Close::default() }))
-            }
+            // A grace beyond all time is none.
+            1 => orders
+                .push((engine, Close { by: Instant::now().checked_add(watched.grace), ..Close::default() })),
             2 => orders.push((engine, Close { cancel_pending: true, kill: true, by: None })),
             _ => {}
         }

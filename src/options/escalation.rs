@@ -10,8 +10,8 @@ use crate::scheduler::policy;
 /// Without any, the default, its worker is killed at once, with everything in its process group. With
 /// [`ask`](Escalation::ask) the task is first asked through its [`context`](crate::context()); with
 /// [`terminate`](Escalation::terminate) the worker's process group then gets SIGTERM; after each step the task has the
-/// time that was given to end. A task that ends in time has the outcome that it makes of it: a value that it
-/// returns counts. [`TaskFuture::kill`](crate::TaskFuture::kill) and a
+/// time that was given to end. What a task that ran out of time returns within these times counts. Who cancels is told at
+/// once when the task gets SIGTERM, or is killed; until then, while it is asked, what it returns counts. [`TaskFuture::kill`](crate::TaskFuture::kill) and a
 /// [shutdown that kills](crate::ShutdownOptions::kill) take no steps.
 ///
 /// # Examples

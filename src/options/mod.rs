@@ -95,9 +95,9 @@ impl TaskOptions {
     }
 
     /// The longest that the body may run, counted from its start: then its worker is killed with everything in
-    /// its process group, the task gets [`TimedOut`](crate::TaskErrorKind::TimedOut), and the pool goes on. A
-    /// result that had left the worker counts. Zero times every task out that does not end at once. The default
-    /// is no bound: then a task is waited for as long as it takes, also while its worker is stopped, by SIGSTOP, a
+    /// its process group (unless an [`escalation`](TaskOptions::escalation) comes first), the task gets [`TimedOut`](crate::TaskErrorKind::TimedOut), and the pool goes on. A
+    /// result that had left the worker counts. Zero times every task out that does not end at once, and
+    /// `Duration::MAX` takes away the bound that its attribute sets. The default is no bound: then a task is waited for as long as it takes, also while its worker is stopped, by SIGSTOP, a
     /// debugger or a frozen control group. It goes on where it was when the worker does, or can be killed.
     ///
     /// # Examples
@@ -124,8 +124,8 @@ impl TaskOptions {
         self
     }
 
-    /// What cancelling, or dropping the future, does to a task that runs. The default is
-    /// [`OnCancel::Finish`].
+    /// What cancelling, or dropping the future, does to a task that runs. The default is [`OnCancel::Finish`], and
+    /// [`OnCancel::Cooperate`] for what a task submits.
     ///
     /// # Examples
     ///
@@ -154,7 +154,7 @@ impl TaskOptions {
 
     /// The longest that the task may wait for its body to begin, counted from its acceptance: then it never runs,
     /// and gets [`QueueTimedOut`](crate::TaskErrorKind::QueueTimedOut). For answers that nobody wants when they come
-    /// too late. The default is no bound.
+    /// too late. It is about the first attempt only. The default is no bound.
     ///
     /// # Examples
     ///
@@ -183,7 +183,9 @@ impl TaskOptions {
     }
 
     /// The moment by which the task must be done, its waiting included: an absolute time, to be shared by tasks
-    /// that belong together. Tasks that the task submits inherit it. The default is none, or the deadline of the
+    /// that belong together. A task that has not begun by then never runs, and gets
+    /// [`QueueTimedOut`](crate::TaskErrorKind::QueueTimedOut); one that runs is stopped as by its
+    /// [`timeout`](TaskOptions::timeout), and gets [`TimedOut`](crate::TaskErrorKind::TimedOut). Tasks that the task submits inherit it. The default is none, or the deadline of the
     /// task that submits this one; of two, the earlier holds.
     ///
     /// # Examples
@@ -227,7 +229,7 @@ impl TaskOptions {
     }
 
     /// Whether the task is tried again when it fails. The default is no, unless its attribute says
-    /// `#[task(retries = 2)]`.
+    /// `#[task(retries = 2)]`: that stands for `Retry::new(2)`, whatever the pool says of the retries of all tasks.
     ///
     /// # Examples
     ///

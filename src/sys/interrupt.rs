@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use super::futex;
 
@@ -17,9 +17,23 @@ static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 /// What was there before the handler. Set once and never freed: a handler may be running.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
+/// The thread that runs the handler now; 0 is none.
+static HANDLING: AtomicI32 = AtomicI32::new(0);
+
 extern "C" fn count(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // Whoever came after an earlier handler of ours calls that, and is called by this one.
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    if HANDLING.swap(thread, Ordering::AcqRel) == thread {
+        return;
+    }
     INTERRUPTS.fetch_add(1, Ordering::Release);
     stir();
+    call_before(signal, info, context);
+    HANDLING.store(0, Ordering::Release);
+}
+
+/// Calls the handler that was there before.
+fn call_before(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: null, or a leaked box that nobody changes.
     let Some(before) = (unsafe { BEFORE.load(Ordering::Acquire).as_ref() }) else { return };
     let handler = before.sa_sigaction;

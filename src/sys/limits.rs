@@ -19,7 +19,7 @@ pub(crate) struct Bounds {
     pub(crate) core_dumps: bool,
     pub(crate) nice: Option<i32>,
     /// The CPUs it may run on.
-    pub(crate) cpus: Vec<u32>,
+    pub(crate) cpus: Option<Vec<u32>>,
     /// Who dies first when memory runs out.
     pub(crate) oom_score_adj: Option<i32>,
     /// Directories of control groups, to be joined.
@@ -36,24 +36,17 @@ pub(crate) fn apply(bounds: &Bounds) -> Result<(), String> {
     if let Some(nice) = bounds.nice {
         rustix::process::setpriority_process(None, nice).map_err(|errno| refused("nice", &errno.into()))?;
     }
-    if !bounds.cpus.is_empty() {
-        let mut set = CpuSet::new();
-        for &cpu in &bounds.cpus {
-            set.set(cpu as usize);
-        }
-        rustix::thread::sched_setaffinity(None, &set).map_err(|errno| refused("cpus", &errno.into()))?;
+    if let Some(cpus) = &bounds.cpus {
+        run_on(cpus).map_err(|error| refused("cpus", &error))?;
     }
     // Lowering it takes rights; where nothing was asked for, what can be had is enough.
     let told = std::fs::write("/proc/self/oom_score_adj", bounds.oom_score_adj.unwrap_or(500).to_string());
     if let (Err(error), Some(_)) = (told, bounds.oom_score_adj) {
         return Err(refused("oom_score_adj", &error));
     }
-    if !bounds.core_dumps {
-        let maximum = rustix::process::getrlimit(Resource::Core).maximum;
-        let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
-    }
+    dump_cores(bounds.core_dumps);
     // The process is told of the first second over its time by SIGXCPU, and killed at the second.
-    let cpu = bounds.cpu_seconds.map(|seconds| (seconds, seconds + 1));
+    let cpu = bounds.cpu_seconds.map(|seconds| (seconds, seconds.saturating_add(1)));
     let same = |bound: Option<u64>| bound.map(|bound| (bound, bound));
     for (name, resource, bound) in [
         ("cpu_time", Resource::Cpu, cpu),
@@ -66,6 +59,27 @@ pub(crate) fn apply(bounds: &Bounds) -> Result<(), String> {
         rustix::process::setrlimit(resource, limit).map_err(|errno| refused(name, &errno.into()))?;
     }
     Ok(())
+}
+
+/// The kernel passes over the CPUs that the control group of the process does not have.
+fn run_on(cpus: &[u32]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu as usize);
+    }
+    rustix::thread::sched_setaffinity(None, &set)?;
+    if rustix::thread::sched_getaffinity(None)? != set {
+        return Err(io::Error::other("this program may not run on some of them"));
+    }
+    Ok(())
+}
+
+/// One byte is too little for any dump, and to a program that takes dumps through a pipe the kernel sends none then;
+/// with no bytes at all it would.
+fn dump_cores(allowed: bool) {
+    let maximum = rustix::process::getrlimit(Resource::Core).maximum;
+    let current = if allowed { maximum } else { Some(maximum.map_or(1, |maximum| maximum.min(1))) };
+    let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current, maximum });
 }
 
 fn refused(name: &str, error: &io::Error) -> String {

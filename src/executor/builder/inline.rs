@@ -22,10 +22,13 @@ impl Builder {
     /// * A task cannot be killed. At its timeout, or at a [`kill`](crate::TaskFuture::kill), its outcome is told, its
     ///   [`context`](crate::context) says that it is cancelled, and its thread is given up
     ///   ([`ExitCause::Abandoned`](crate::ExitCause::Abandoned)); another takes its place. If the task does not look, it
-    ///   goes on until it ends, and after the end of the pool.
+    ///   goes on until it ends, beside its own next attempt if it is retried, and after the end of the pool; so long its
+    ///   thread stays. There is no SIGTERM: that step of an [`Escalation`](crate::Escalation) is only waited for.
     /// * Workers share the memory, environment and directory of the program: [`env`](Builder::env),
     ///   [`current_dir`](Builder::current_dir) and [`max_worker_rss`](Builder::max_worker_rss) do nothing, and an
-    ///   initializer runs once in every thread. [`worker_pids`](crate::ProcessPoolExecutor::worker_pids) is empty.
+    ///   initializer runs once in every thread. [`worker_pids`](crate::ProcessPoolExecutor::worker_pids) is empty, and
+    ///   the process of a [`WorkerEvent`](crate::WorkerEvent) is this program.
+    /// * To tell where a task panicked, the program's panic hook is put behind one that remembers it.
     /// * [`limits`](Builder::limits), a sandbox and faults are errors of [`build`](Builder::build).
     ///
     /// # Examples

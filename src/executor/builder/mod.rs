@@ -218,7 +218,7 @@ impl Builder {
         let mut body = Vec::new();
         let encoded = guarded(|| codec::encode(&args, &mut body, usize::MAX));
         if !matches!(encoded, Ok(Ok(()))) {
-            self.mistake = Some(StartError::invalid(format!(
+            self.mistake.get_or_insert(StartError::invalid(format!(
                 "the arguments of the initializer `{}` cannot be encoded",
                 T::NAME
             )));
@@ -632,7 +632,7 @@ fn check_nesting_and_tasks() -> Result<(), StartError> {
 fn default_workers() -> Result<usize, StartError> {
     match cpus::from_override(std::env::var_os(OVERRIDE).as_deref()) {
         Some(Ok(count)) => Ok(count),
-        Some(Err(message)) => Err(StartError::invalid(format!("{OVERRIDE}: {message}"))),
+        Some(Err(message)) => Err(StartError::invalid(message)),
         None => Ok(cpus::available()),
     }
 }
