@@ -72,7 +72,9 @@ fn is_possible(point: Point, fault: Fault) -> bool {
     use Point::{BodyAfter, BodyBefore, Claimed, Exit, Finished, ReplyBytes};
     match point {
         ReplyBytes => false,
-        Claimed | BodyBefore | BodyAfter | Finished | Exit => fault != Fault::Error,
+        // To end well is what a worker does there.
+        Exit => ![Fault::Error, Fault::Exit(0)].contains(&fault),
+        Claimed | BodyBefore | BodyAfter | Finished => fault != Fault::Error,
         _ => true,
     }
 }
@@ -136,7 +138,8 @@ fn play(workers: usize, faults: Faults, fault: Fault, what: &str) -> usize {
     drop((pool, ledger));
     baseline.assert_clean();
     match fault {
-        Fault::Sleep(pause) => assert!(began.elapsed() >= pause, "{what}: it did not strike"),
+        // Beside another worker nobody need wait for the one that pauses.
+        Fault::Sleep(pause) if workers == 1 => assert!(began.elapsed() >= pause, "{what}: it did not strike"),
         _ if is_fatal(fault) => assert!(unplanned.load(Ordering::SeqCst) > 0, "{what}: it did not strike"),
         _ => {}
     }
@@ -224,7 +227,8 @@ support::isolated! {
                 (Point::Reap, PAUSE),
                 (Point::Settle, PAUSE),
             ] {
-                for nth in [1, 2] {
+                // The second start is that of the second worker.
+                for nth in 1..=workers as u32 {
                     let what = format!("{fault:?} at {point:?} for the {nth}. time, {workers} workers");
                     let faults = Faults::new().at(point, nth, None, fault);
                     assert_eq!(play(workers, faults, fault, &what), 0, "{what}");
