@@ -121,7 +121,7 @@ impl Faults {
     }
 
     /// Strikes when the body of the nth task that the pool accepts is to run, or, for [`Fault::CutReply`], when its reply
-    /// is sent.
+    /// is sent. Of two faults for one task the first counts.
     ///
     /// # Examples
     ///

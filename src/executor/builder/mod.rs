@@ -423,7 +423,8 @@ impl Builder {
     }
 
     /// How long a worker that is asked to end may take, before it is killed; and how long a killed one may take,
-    /// before it is given up as [`leaked`](crate::ShutdownReport::leaked). The default is 5 s, the most is a year.
+    /// before it is given up as [`leaked`](crate::ShutdownReport::leaked). The default is 5 s, the most is a year; zero is an
+    /// error of [`build`](Builder::build).
     ///
     /// It does not bound the tasks: see [`ShutdownOptions::within`](crate::ShutdownOptions::within).
     ///
@@ -481,7 +482,7 @@ impl Builder {
     ///
     /// ```
     /// let error = procpool::ProcessPoolExecutor::builder().current_dir("/no/such/place").build().unwrap_err();
-    /// assert_eq!(error.to_string(), "`current_dir` is /no/such/place, which is no directory");
+    /// assert_eq!(error.to_string(), "`current_dir` is /no/such/place, which is no directory: name one that is there");
     /// ```
     pub fn build(self) -> Result<ProcessPoolExecutor, StartError> {
         let settings = self.settings()?;
@@ -546,10 +547,16 @@ impl Builder {
             ("max_pending", self.max_pending),
             ("max_message_size", Some(self.max_message_size)),
             ("max_worker_rss", self.max_worker_rss.map(|bytes| usize::from(bytes > 0))),
-            ("max_worker_age", self.max_worker_age.map(|age| usize::from(!age.is_zero()))),
         ] {
             if value == Some(0) {
                 return Err(StartError::invalid(format!("`{name}` is 0: it must be at least 1")));
+            }
+        }
+        for (name, limit) in
+            [("max_worker_age", self.max_worker_age), ("stop_timeout", Some(self.stop_timeout))]
+        {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(StartError::invalid(format!("`{name}` is zero: give a longer time")));
             }
         }
         if self.max_pending.is_some_and(|count| count > usize::MAX >> 9) {
@@ -570,14 +577,17 @@ impl Builder {
             }
         }
         if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
-            let message = format!("`current_dir` is {}, which is no directory", dir.display());
+            let message =
+                format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
             return Err(StartError::invalid(message));
         }
         for change in &self.env {
             if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
                 && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
             {
-                let message = format!("{key:?} is no name for an environment variable");
+                let message = format!(
+                    "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
+                );
                 return Err(StartError::invalid(message));
             }
         }
