@@ -12,15 +12,10 @@ use procpool::{
     Escalation, Limits, OnCancel, ProcessPoolExecutor, ShutdownOptions, StartError, TaskFuture, TaskOptions,
     task,
 };
-use rustix::process::{Pid, getpgid, getsid};
 use support::{Event, Ledger, Program, Signal, eventually, kill, procfs, tagged_pids};
 
 const DETECT: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(10);
-
-fn as_pid(pid: u32) -> Pid {
-    Pid::from_raw(pid.try_into().expect("a number of a process")).expect("not 0")
-}
 
 /// Starts one program that stays in the worker's process group and one that leaves it. Returns their numbers, or goes
 /// on for ever.
@@ -31,7 +26,7 @@ fn start_two(ledger: &str, id: u64, then: &str) -> (u32, u32) {
     };
     let stays = sleep("sleep", &["600"]);
     let leaves = sleep("setsid", &["sleep", "600"]);
-    eventually("it has left", SOON, || getsid(Some(as_pid(leaves))) == Ok(as_pid(leaves)));
+    eventually("it has left", SOON, || procfs::process(leaves).is_some_and(|it| it.session == leaves));
     Ledger::record(ledger, id, Event::Started);
     match then {
         "return" => {}
@@ -71,7 +66,7 @@ fn kill_on_cancel() -> TaskOptions {
 fn started_by(worker: u32) -> (u32, u32) {
     let children = procfs::children_of(worker);
     let (stay, leave): (Vec<u32>, Vec<u32>) =
-        children.iter().partition(|&&pid| getpgid(Some(as_pid(pid))) == Ok(as_pid(worker)));
+        children.iter().partition(|&&pid| procfs::process(pid).is_some_and(|it| it.group == worker));
     assert_eq!((stay.len(), leave.len()), (1, 1), "{children:?}");
     (stay[0], leave[0])
 }

@@ -17,6 +17,10 @@ pub struct Process {
     pub state: char,
     /// Its name, at most 15 bytes.
     pub comm: String,
+    /// Its process group; 0 if the group's leader is of a PID namespace that is not seen from here.
+    pub group: u32,
+    /// Its session; 0 as with the group.
+    pub session: u32,
     /// Clock ticks between the boot and its start; with the pid it names a process for ever.
     pub start: u64,
 }
@@ -34,6 +38,8 @@ pub fn process(pid: u32) -> Option<Process> {
         parent: fields.get(1)?.parse().ok()?,
         state: fields.first()?.chars().next()?,
         comm: comm.to_owned(),
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
 }
