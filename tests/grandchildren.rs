@@ -141,8 +141,9 @@ support::program! {
         let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
         let future = pool.submit(start_two, (ledger.path().as_str(), 0, "park"));
         eventually("it runs", SOON, || ledger.starts(0) == 1);
-        println!("{}", ledger.entries()[0].pid);
+        let worker = ledger.entries()[0].pid;
         drop(ledger);
+        println!("{worker}");
         future.result().expect_err("this program is killed");
     }
 }

@@ -121,7 +121,7 @@ support::isolated! {
         let path = file.to_str().expect("text").to_owned();
         let mut program = Program::named("a_program_with_a_busy_worker").env("BUSY", &path).spawn();
         let worker: u32 = program.line().parse().expect("a number");
-        let group = |pid| rustix::process::getpgid(rustix::process::Pid::from_raw(pid as i32)).expect("a group");
+        let group = |pid| procfs::process(pid).expect("a process").group;
         assert_ne!(group(program.pid()), group(worker), "what the terminal sends to the program's group passes it by");
         kill(program.pid(), Signal::STOP);
         eventually("the program is stopped", PATIENCE, || is_stopped(program.pid()));

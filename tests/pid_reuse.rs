@@ -14,7 +14,7 @@ use std::time::Duration;
 use procpool::{
     Escalation, ExitCause, OnCancel, ProcessPoolExecutor, Ran, ShutdownOptions, TaskFuture, TaskOptions, task,
 };
-use rustix::process::{Pid, WaitOptions, getsid, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use support::{Event, Ledger, Signal, eventually, kill, procfs, tagged_pids};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ impl Stranger {
             child
         };
         assert_eq!(child, number.into(), "{}", io::Error::last_os_error());
-        eventually("it leads its session", SOON, || getsid(Some(as_pid(pid))) == Ok(as_pid(pid)));
+        eventually("it leads its session", SOON, || procfs::process(pid).is_some_and(|it| it.session == pid));
         Stranger(pid)
     }
 

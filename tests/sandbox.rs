@@ -36,7 +36,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Makes the process lead its group, which may be one of another PID namespace before. It fails if it does already.
     pub(crate) fn here() -> Place {
+        let _ = rustix::process::setpgid(None, None);
         Place { pid: std::process::id().cast_signed(), ..Place::default() }
     }
 }

@@ -30,8 +30,7 @@ fn signal_the_parent(place: Place) -> Act {
 
 #[task]
 fn signal_the_group_of_the_parent(place: Place) -> Act {
-    let group = rustix::process::getpgid(Some(parent(&place))).map_err(|errno| errno.raw_os_error())?;
-    rustix::process::kill_process_group(group, Signal::URG).map_err(|errno| errno.raw_os_error())
+    rustix::process::kill_process_group(parent(&place), Signal::URG).map_err(|errno| errno.raw_os_error())
 }
 
 #[task]
