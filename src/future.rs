@@ -255,6 +255,15 @@ impl<T> TaskFuture<T> {
         self.slot.has_failed()
     }
 
+    /// Waits, as long as that makes the outcome come sooner.
+    fn help(&self, until: Option<Instant>) {
+        if let Some(Accepted { engine, task, .. }) = &self.accepted
+            && !park::may_not_block()
+        {
+            engine.help(*task, &self.slot, until);
+        }
+    }
+
     /// Waiting on the thread that completes tasks never ends, unless the outcome is here already.
     fn would_deadlock(&self) -> Option<TaskError> {
         (park::may_not_block() && !self.done())
@@ -289,7 +298,10 @@ impl<T: DeserializeOwned> TaskFuture<T> {
     pub fn result(self) -> Result<T, TaskError> {
         match self.would_deadlock() {
             Some(error) => Err(error),
-            None => park::block_on(self),
+            None => {
+                self.help(None);
+                park::block_on(self)
+            }
         }
     }
 
@@ -325,6 +337,7 @@ impl<T: DeserializeOwned> TaskFuture<T> {
         }
         // A deadline beyond the clock's range is none.
         let deadline = Instant::now().checked_add(timeout);
+        self.help(deadline);
         park::block_until(self, deadline).ok_or(WaitTimeout {})
     }
 

@@ -20,6 +20,17 @@ pub(crate) fn this_thread_completes_tasks() {
     COMPLETES.with(|completes| completes.set(true));
 }
 
+/// The calling thread completes tasks for a while, until what this returns is dropped.
+pub(crate) fn completing_tasks() -> impl Drop {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            COMPLETES.with(|completes| completes.set(self.0));
+        }
+    }
+    Before(COMPLETES.with(|completes| completes.replace(true)))
+}
+
 /// Whether this is a thread that completes tasks: waiting for one here would never end.
 pub(crate) fn may_not_block() -> bool {
     COMPLETES.with(Cell::get)

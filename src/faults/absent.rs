@@ -15,6 +15,11 @@ pub(crate) struct Script {}
 impl Script {
     pub(crate) fn next_launch(&self) -> Rules {}
 
+    /// Whether requests have to go through the socket, where they can be cut.
+    pub(crate) fn cuts_requests(&self) -> bool {
+        false
+    }
+
     pub(crate) fn next_task(&self) -> u8 {
         0
     }

@@ -216,6 +216,11 @@ impl Script {
         self.rules.is_empty()
     }
 
+    /// Whether requests have to go through the socket, where they can be cut.
+    pub(crate) fn cuts_requests(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.fault, Fault::CutRequest(_)))
+    }
+
     /// What the worker is told that is made next.
     pub(crate) fn next_launch(&self) -> Rules {
         let launch = self.launches.fetch_add(1, Ordering::Relaxed) + 1;

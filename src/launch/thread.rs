@@ -13,7 +13,7 @@ use rustix::event::EventfdFlags;
 use crate::error::{ExitCause, StartError};
 use crate::primitive::{AtomicBool, thread};
 use crate::sys::socket;
-use crate::transport::{Board, Inbound};
+use crate::transport::Board;
 use crate::worker::place::Place;
 use crate::worker::{Desk, Serve, serve_here};
 
@@ -60,10 +60,9 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
     let ending = Ending { ended: ended.try_clone().map_err(failed)?, desk: Arc::clone(&desk) };
     let socket = ours.try_clone().map_err(failed)?;
     let work = Serve {
-        inbound: Inbound::new(worker.limit),
         socket: theirs,
         desk: Arc::clone(&desk),
-        limit: usize::try_from(worker.limit).unwrap_or(usize::MAX),
+        limit: worker.limit,
         initializer: worker.initializer,
         max_rss: 0,
     };
@@ -82,10 +81,11 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
 
 impl Thread {
     pub(super) fn give_up(&self) {
+        // First, so that the worker that is woken finds it shut.
+        socket::shut(&self.socket);
         if self.desk.leave() {
             self.given_up.store(true, Ordering::Relaxed);
         }
-        socket::shut(&self.socket);
         signal(&self.ended);
     }
 

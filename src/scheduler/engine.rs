@@ -18,6 +18,7 @@ use crate::worker_event::WorkerEvent;
 
 use super::job::{Initializer, Job, Reply};
 use super::lane::Link;
+use super::listener::Listener;
 use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
 use super::policy::Settings;
 use super::poller::Poller;
@@ -84,7 +85,8 @@ impl Core {
 
 /// What is left to do once the lock is released.
 #[derive(Default)]
-struct Later {
+#[must_use = "those who wait have to be told"]
+pub(super) struct Later {
     told: Vec<Told>,
     events: Vec<WorkerEvent>,
     /// Dropped outside: their permits wake those who wait for room.
@@ -128,6 +130,13 @@ impl Engine {
 
     /// Lets the machine take a step, and performs what it decides.
     fn drive<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> T {
+        let (answer, later) = self.step(decide);
+        self.finish(later);
+        answer
+    }
+
+    /// Lets the machine take a step, and performs what needs its lock.
+    fn step<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> (T, Later) {
         let mut later = Later::default();
         let mut core = self.core();
         let mut effects = std::mem::take(&mut core.effects);
@@ -150,11 +159,11 @@ impl Engine {
             later.call = true;
         }
         drop(core);
-        self.finish(later);
-        answer
+        (answer, later)
     }
 
-    fn finish(&self, later: Later) {
+    /// Calls and wakes those who are concerned, the user's code among them.
+    pub(super) fn finish(&self, later: Later) {
         if later.call {
             self.poller.call();
         }
@@ -268,12 +277,33 @@ impl Engine {
 
     /// Tells the machine what happened, several events in one go.
     pub(crate) fn tell(&self, events: impl IntoIterator<Item = Event<Reply>>) {
+        let later = self.note(events);
+        self.finish(later);
+    }
+
+    /// Tells the machine what a worker said, before anybody else listens to that worker.
+    pub(super) fn tell_from(&self, listener: MutexGuard<'_, Listener>, events: Vec<Event<Reply>>) {
+        let later = self.note(events);
+        drop(listener);
+        self.finish(later);
+    }
+
+    fn note(&self, events: impl IntoIterator<Item = Event<Reply>>) -> Later {
         let now = Instant::now();
-        self.drive(|Core { machine, .. }, effects| {
+        let ((), later) = self.step(|Core { machine, .. }, effects| {
             for event in events {
                 machine.step(now, event, effects);
             }
         });
+        later
+    }
+
+    /// The link to the worker that is at this task.
+    pub(super) fn worker_at(&self, task: TaskNo) -> Option<(LaneNo, Arc<Link>)> {
+        let core = self.core();
+        let (lane, seq) = core.machine.worker_of(task)?;
+        let is_front = core.machine.outstanding(lane).next() == Some(seq);
+        is_front.then(|| Some((lane, Arc::clone(core.link(lane)?)))).flatten()
     }
 
     pub(crate) fn cancel(&self, task: TaskNo, how: Cancel) {

@@ -1,17 +1,19 @@
 //! The parent's end of the link to one worker.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, TryLockError};
 
 use rustix::event::epoll;
 
 use crate::error::Phase;
-use crate::primitive::Mutex;
-use crate::transport::{Board, Outbound, Piece, Progress};
+use crate::primitive::{AtomicBool, Mutex, MutexGuard};
+use crate::transport::{Bell, Board, Inbound, Outbound, Piece, Progress};
 
+use super::listener::Listener;
 use super::poller::{Poller, Token};
 
-/// Written by whoever has something for the worker, read by the supervisor alone.
+/// Written by whoever has something for the worker, read by whoever waits for it.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) pid: u32,
@@ -22,15 +24,54 @@ pub(crate) struct Link {
     queue: Mutex<Vec<Piece>>,
     /// Held while writing to the socket, by one thread at a time.
     outbound: Mutex<Outbound>,
+    /// Rung when there is something to read.
+    pub(super) bell: Bell,
+    listener: Mutex<Listener>,
+    /// A thread that waits for a result listens.
+    claimed: AtomicBool,
+}
+
+/// The right to sleep at the bell, of one thread at a time.
+pub(super) struct Claim<'a>(&'a AtomicBool);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Link {
-    pub(crate) fn new(pid: u32, socket: OwnedFd, board: Board, token: Token) -> Link {
-        Link { pid, board, socket, token, queue: Mutex::default(), outbound: Mutex::default() }
+    /// Bodies of frames may have so many bytes. Frames may go through a ring, or have to go through the socket.
+    pub(crate) fn new(launched: (u32, OwnedFd, Board), token: Token, limit: u64, express: bool) -> Link {
+        let (pid, socket, board) = launched;
+        let ring = express.then(|| board.requests_writer());
+        let outbound = Outbound::new(ring, board.requests_bell());
+        let bell = board.replies_bell();
+        let inbound = Inbound::with_ring(limit, board.replies_reader(), bell.clone());
+        Link {
+            pid,
+            board,
+            socket,
+            token,
+            queue: Mutex::default(),
+            outbound: Mutex::new(outbound),
+            bell,
+            listener: Mutex::new(Listener::new(inbound)),
+            claimed: AtomicBool::new(false),
+        }
+    }
+
+    /// For the one thread that reads what the worker says.
+    pub(super) fn listener(&self) -> MutexGuard<'_, Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    pub(super) fn claim(&self) -> Option<Claim<'_>> {
+        (!self.claimed.swap(true, Ordering::Acquire)).then_some(Claim(&self.claimed))
     }
 
     /// Puts a frame in line. Follow it by [`Link::flush`] when no lock is held.
@@ -55,7 +96,7 @@ impl Link {
                 Ok(done) => !done,
                 // The worker is dead or deaf. Its end tells what becomes of its tasks.
                 Err(_) => {
-                    *outbound = Outbound::default();
+                    outbound.give_up();
                     false
                 }
             };

@@ -12,8 +12,10 @@ mod roster;
 
 // Acting.
 pub(crate) mod engine;
+mod helper;
 pub(crate) mod job;
 mod lane;
+mod listener;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

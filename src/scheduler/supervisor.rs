@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
 use crate::faults::Point;
-use crate::launch::{self, Launched, Process};
+use crate::launch::{self, Launched, Process, Worker};
 use crate::park;
 use crate::primitive::thread;
 use crate::sys::{process, socket};
 use crate::task::Registry;
-use crate::transport::{Inbound, Piece, Received};
+use crate::transport::{Piece, Wish};
 use crate::wire::frame::{Frame, Header, Kind};
 use crate::worker;
 
 use super::engine::{Command, Engine};
 use super::job::Reply;
 use super::lane::Link;
-use super::machine::{End, Ended, Event, Fate, LaneNo};
+use super::listener::Heard;
+use super::machine::{End, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
 use super::verdict::refused_start;
 
@@ -71,14 +72,9 @@ struct Station {
 struct Attended {
     process: Process,
     link: Arc<Link>,
-    inbound: Inbound,
-    /// It may reply to tasks; before that, only to its start.
-    ready: bool,
     /// Its turn ended before all that it had said was heard. What is left may have been read from the socket
     /// already, which is then quiet.
     unheard: bool,
-    /// Nothing more is read from it.
-    mute: bool,
     /// It has closed its channel, and is killed at this time if it still lives and is not about to end.
     deaf: Option<Instant>,
     /// Until then it may be about to.
@@ -193,7 +189,10 @@ impl Supervisor {
         let Launched { process, socket, board } = launched;
         let station = &mut self.stations[lane.0];
         let token = |what| Token { what, lane, life: station.life };
-        let link = Arc::new(Link::new(process.pid(), socket, board, token(What::Socket)));
+        let Worker { limit, faults, .. } = &self.engine.worker;
+        let express = !faults.cuts_requests();
+        let launched = (process.pid(), socket, board);
+        let link = Arc::new(Link::new(launched, token(What::Socket), *limit, express));
         let poller = &self.engine.poller;
         let watched = poller
             .add(process.ended(), token(What::Ended))
@@ -213,10 +212,7 @@ impl Supervisor {
         station.worker = Some(Attended {
             process,
             link: Arc::clone(&link),
-            inbound: Inbound::new(self.engine.worker.limit),
-            ready: false,
             unheard: false,
-            mute: false,
             deaf: None,
             dying: None,
             unborn: None,
@@ -248,43 +244,68 @@ impl Supervisor {
         }
     }
 
-    /// Reads what a worker has sent, at most so much.
+    /// Reads what a worker has sent, at most so much. Unless there is more, it calls when it has said something again.
     fn listen(&mut self, lane: LaneNo, Turn { frames, mut bytes }: Turn) {
         let Some(worker) = &mut self.stations[lane.0].worker else { return };
+        let link = Arc::clone(&worker.link);
+        let mut listener = link.listener();
         let mut events = Vec::new();
+        let mut called = false;
         // An error of reading is the end of the channel.
         if self.engine.worker.faults.hit(Point::Receive).is_err() {
-            socket::stop_receiving(worker.link.socket());
+            socket::stop_receiving(link.socket());
         }
         worker.unheard = true;
         for _ in 0..frames {
-            if worker.mute {
+            if listener.mute {
                 break;
             }
-            match worker.inbound.next_within(worker.link.socket(), false, &mut bytes) {
-                Ok(Received::Frame(frame)) => events.extend(heard(&self.engine, lane, worker, frame)),
-                Ok(Received::Nothing) => {
-                    worker.unheard = bytes == 0;
+            match listener.hear(lane, link.socket(), &mut bytes) {
+                Heard::Event(event) => events.push(event),
+                Heard::Call => {}
+                Heard::Start(frame) => match self.engine.judge_start(frame) {
+                    Start::Up => {
+                        listener.ready = true;
+                        events.push(Event::Up { lane });
+                    }
+                    // Its death tells the machine.
+                    Start::Failed(error) => {
+                        worker.unborn = Some(error);
+                        worker.process.kill();
+                        listener.mute = true;
+                    }
+                    Start::OutOfTurn(kind) => {
+                        if let Heard::Event(event) = listener.out_of_turn(lane, kind) {
+                            events.push(event);
+                        }
+                    }
+                },
+                Heard::Nothing => {
+                    if bytes == 0 {
+                        break;
+                    }
+                    if !called {
+                        link.bell.wish(Wish::Message);
+                        called = true;
+                        if !listener.is_ring_empty() {
+                            continue;
+                        }
+                    }
+                    worker.unheard = false;
                     break;
                 }
-                Ok(Received::Malformed(malformed)) => {
-                    worker.mute = true;
-                    events.push(Event::Violated { lane, message: malformed.to_string() });
-                }
-                // An error of a socket of ours is its end as well.
-                Ok(Received::End) | Err(_) => {
-                    worker.mute = true;
+                Heard::End => {
                     let now = Instant::now();
                     (worker.deaf, worker.dying) = (Some(now + DEAF), Some(now + DYING));
                 }
             }
         }
-        if worker.mute {
+        if listener.mute {
             worker.unheard = false;
-            self.engine.poller.remove(worker.link.socket());
+            self.engine.poller.remove(link.socket());
         }
         if !events.is_empty() {
-            self.engine.tell(events);
+            self.engine.tell_from(listener, events);
         }
     }
 
@@ -313,60 +334,28 @@ impl Supervisor {
     }
 }
 
-/// What a frame means, given what its worker may say now.
-fn heard(engine: &Engine, lane: LaneNo, worker: &mut Attended, frame: Frame) -> Option<Event<Reply>> {
-    let Frame { header: Header { kind, seq, nanos, .. }, body } = frame;
-    let reply = Reply { kind, nanos, body };
-    match kind {
-        Kind::Ready if !worker.ready && seq != Registry::get().fingerprint() => {
-            worker.give_up(StartError::Handshake(HandshakeError::Version))
-        }
-        Kind::Ready if !worker.ready => {
-            let judged =
-                engine.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&reply.body));
-            match judged {
-                Ok(()) => {
-                    worker.ready = true;
-                    Some(Event::Up { lane })
-                }
-                Err(message) => worker.give_up(StartError::Initializer { message }),
-            }
-        }
-        Kind::StartRefused if !worker.ready => worker.give_up(launch::start_refused(&reply.body)),
-        Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge if !worker.ready => {
-            worker.give_up(refused_start(&reply))
-        }
-        Kind::Done
-        | Kind::Failed
-        | Kind::Panicked
-        | Kind::ArgsRefused
-        | Kind::ResultRefused
-        | Kind::ResultTooLarge
-            if worker.ready =>
-        {
-            let ran_for = Duration::from_nanos(nanos);
-            let ended = match kind {
-                Kind::Failed => Ended::Failed,
-                Kind::Panicked => Ended::Panicked,
-                _ => Ended::Final,
-            };
-            Some(Event::Replied { lane, seq, reply, ended, ran_for })
-        }
-        Kind::Swollen if worker.ready => Some(Event::Swollen { lane }),
-        Kind::Skipped if worker.ready => Some(Event::Skipped { lane, seq }),
-        _ => {
-            worker.mute = true;
-            Some(Event::Violated { lane, message: format!("a frame {kind:?} out of turn") })
-        }
-    }
+/// What a worker says before it is ready.
+enum Start {
+    Up,
+    Failed(StartError),
+    OutOfTurn(Kind),
 }
 
-impl Attended {
-    /// Its start has failed. Its death tells the machine.
-    fn give_up(&mut self, error: StartError) -> Option<Event<Reply>> {
-        self.unborn = Some(error);
-        self.mute = true;
-        self.process.kill();
-        None
+impl Engine {
+    fn judge_start(&self, Frame { header: Header { kind, seq, nanos, .. }, body }: Frame) -> Start {
+        match kind {
+            Kind::Ready if seq != Registry::get().fingerprint() => {
+                Start::Failed(StartError::Handshake(HandshakeError::Version))
+            }
+            Kind::Ready => match self.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&body)) {
+                Ok(()) => Start::Up,
+                Err(message) => Start::Failed(StartError::Initializer { message }),
+            },
+            Kind::StartRefused => Start::Failed(launch::start_refused(&body)),
+            Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge => {
+                Start::Failed(refused_start(&Reply { kind, nanos, body }))
+            }
+            _ => Start::OutOfTurn(kind),
+        }
     }
 }

@@ -86,6 +86,13 @@ impl SharedMap {
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
+    /// As many words from a byte offset on that is a multiple of 8.
+    pub(crate) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        assert!(offset.is_multiple_of(8) && offset + 8 * count <= self.len, "words inside of the mapping");
+        // SAFETY: as in `word`; words lie beside each other, and an atomic has the layout of its number.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), count) }
+    }
+
     fn byte(&self, offset: usize) -> &AtomicU8 {
         assert!(offset < self.len, "a byte inside of the mapping");
         // SAFETY: as in `word`; a byte is always aligned.

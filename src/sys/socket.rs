@@ -79,6 +79,15 @@ pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io
     Ok(sent)
 }
 
+/// Sends all of `bytes`, however long that takes.
+pub(crate) fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = send(fd, &[IoSlice::new(bytes)], true)?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
 /// Appends what has arrived to the spare capacity of `buffer`; 0 is the end of the stream.
 ///
 /// A peer that dies with unread bytes makes the kernel say ECONNRESET once before the end: the bytes it had

@@ -11,11 +11,15 @@
 //! A hostile worker can write what it likes here. It can only lie about the tasks it was given.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::{io, str};
 
 use crate::sys::map::SharedMap;
 use crate::sys::{clock, futex};
+
+use super::bell::{BELL_BYTES, Bell};
+use super::ring::{self, RING_BYTES};
 
 const SLOTS: u64 = 1024;
 const SLOT_BYTES: usize = 16;
@@ -30,8 +34,14 @@ const TEXT_AT: usize = WORDS_AT + 16;
 const TEXT_MAX: usize = SLOTS_AT - TEXT_AT;
 const SLOTS_AT: usize = 16 << 10;
 
+/// The bells and the rings, of requests and of replies.
+const REQUESTS_BELL_AT: usize = SLOTS_AT + SLOTS as usize * SLOT_BYTES;
+const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + BELL_BYTES;
+const REQUESTS_AT: usize = REPLIES_BELL_AT + BELL_BYTES;
+const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
+
 /// The size of the page.
-const BOARD_BYTES: usize = SLOTS_AT + SLOTS as usize * SLOT_BYTES;
+const BOARD_BYTES: usize = REPLIES_AT + RING_BYTES;
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +60,7 @@ pub(crate) enum Progress {
 }
 
 #[derive(Debug)]
-pub(crate) struct Board(SharedMap);
+pub(crate) struct Board(Arc<SharedMap>);
 
 fn state(seq: u64, progress: Progress) -> u64 {
     seq << 3 | progress as u64
@@ -64,11 +74,38 @@ impl Board {
     /// A new page, and the descriptor by which the worker finds it.
     pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
         let (map, fd) = SharedMap::create(BOARD_BYTES)?;
-        Ok((Board(map), fd))
+        Ok((Board(Arc::new(map)), fd))
     }
 
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Board> {
-        SharedMap::open(fd, BOARD_BYTES).map(Board)
+        SharedMap::open(fd, BOARD_BYTES).map(|map| Board(Arc::new(map)))
+    }
+
+    /// Wakes the worker.
+    pub(crate) fn requests_bell(&self) -> Bell {
+        Bell::new(Arc::clone(&self.0), REQUESTS_BELL_AT)
+    }
+
+    /// Wakes the parent.
+    pub(crate) fn replies_bell(&self) -> Bell {
+        Bell::new(Arc::clone(&self.0), REPLIES_BELL_AT)
+    }
+
+    /// The parent's end of the ring to the worker. There is one.
+    pub(crate) fn requests_writer(&self) -> ring::Writer {
+        ring::Writer::new(Arc::clone(&self.0), REQUESTS_AT)
+    }
+
+    pub(crate) fn requests_reader(&self) -> ring::Reader {
+        ring::Reader::new(Arc::clone(&self.0), REQUESTS_AT)
+    }
+
+    pub(crate) fn replies_writer(&self) -> ring::Writer {
+        ring::Writer::new(Arc::clone(&self.0), REPLIES_AT)
+    }
+
+    pub(crate) fn replies_reader(&self) -> ring::Reader {
+        ring::Reader::new(Arc::clone(&self.0), REPLIES_AT)
     }
 
     /// The parent is about to send this task.

@@ -4,7 +4,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::sys::socket;
-use crate::wire::frame::{Decoder, Frame, Malformed};
+use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
+
+use super::bell::{Bell, Wish};
+use super::ring::{Popped, Reader};
 
 /// What a read gave.
 #[derive(Debug)]
@@ -22,16 +25,40 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     decoder: Decoder,
+    limit: u64,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that have been decoded.
     used: usize,
+    /// Bytes of all frames that have come through the socket.
+    taken: u64,
+    express: Option<Express>,
+}
+
+/// What comes beside the socket.
+#[derive(Debug)]
+struct Express {
+    ring: Reader,
+    bell: Bell,
 }
 
 const BUFFER: usize = 64 << 10;
 
 impl Inbound {
+    /// Of a link that is a socket and nothing else.
     pub(crate) fn new(limit: u64) -> Inbound {
-        Inbound { decoder: Decoder::new(limit), buffer: Vec::new(), used: 0 }
+        Inbound {
+            decoder: Decoder::new(limit),
+            limit,
+            buffer: Vec::new(),
+            used: 0,
+            taken: 0,
+            express: None,
+        }
+    }
+
+    /// Of a link with a ring, at whose bell the next frame is waited for.
+    pub(crate) fn with_ring(limit: u64, ring: Reader, bell: Bell) -> Inbound {
+        Inbound { express: Some(Express { ring, bell }), ..Inbound::new(limit) }
     }
 
     /// The next frame; `wait` says whether to block for it.
@@ -48,13 +75,28 @@ impl Inbound {
         wait: bool,
         bytes: &mut usize,
     ) -> io::Result<Received> {
+        // A ring that has a frame for later promises bytes in the socket.
+        let mut promised = false;
         loop {
+            if *bytes > 0
+                && let Some(Express { ring, .. }) = &mut self.express
+            {
+                match ring.pop(self.taken, self.limit) {
+                    Ok(Popped::Frame(frame)) => {
+                        *bytes = bytes.saturating_sub(HEADER + frame.body.len());
+                        return Ok(Received::Frame(frame));
+                    }
+                    Ok(Popped::Later) => promised = true,
+                    Ok(Popped::Nothing) => {}
+                    Err(malformed) => return Ok(Received::Malformed(malformed)),
+                }
+            }
             while self.used < self.buffer.len() {
                 let mut rest = &self.buffer[self.used..];
                 let fed = self.decoder.feed(&mut rest);
                 self.used = self.buffer.len() - rest.len();
                 match fed {
-                    Ok(Some(frame)) => return Ok(Received::Frame(frame)),
+                    Ok(Some(frame)) => return Ok(self.take(frame)),
                     Ok(None) => {}
                     Err(malformed) => return Ok(Received::Malformed(malformed)),
                 }
@@ -64,6 +106,9 @@ impl Inbound {
             if *bytes == 0 {
                 return Ok(Received::Nothing);
             }
+            let announced = self.express.as_ref().map(|express| express.bell.announced());
+            // In the middle of a frame the rest of it comes through the socket, whatever else there is.
+            let at_socket = promised || self.express.is_none() || self.decoder.is_at_work();
             let read = match self.decoder.body() {
                 Ok(Some(body)) if body.missing() > 0 => {
                     let most = body.missing().min(*bytes);
@@ -71,20 +116,62 @@ impl Inbound {
                 }
                 Ok(_) => {
                     self.buffer.reserve(BUFFER);
-                    socket::receive(fd, &mut self.buffer, BUFFER, wait)
+                    socket::receive(fd, &mut self.buffer, BUFFER, wait && at_socket)
                 }
                 Err(malformed) => return Ok(Received::Malformed(malformed)),
             };
             match read {
-                Ok(0) => return Ok(Received::End),
+                Ok(0) => return Ok(self.last()),
                 Ok(read) => *bytes = bytes.saturating_sub(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &mut self.express {
+                    Some(express) if wait => express.sleep(announced.unwrap_or_default()),
+                    _ => return Ok(Received::Nothing),
+                },
                 Err(error) => return Err(error),
             }
+            promised = false;
             if let Some(frame) = self.decoder.whole() {
-                return Ok(Received::Frame(frame));
+                return Ok(self.take(frame));
             }
         }
+    }
+
+    /// The next frame, if it is in the ring.
+    pub(crate) fn next_express(&mut self) -> Received {
+        match self.express.as_mut().map(|express| express.ring.pop(self.taken, self.limit)) {
+            Some(Ok(Popped::Frame(frame))) => Received::Frame(frame),
+            Some(Err(malformed)) => Received::Malformed(malformed),
+            Some(Ok(Popped::Later | Popped::Nothing)) | None => Received::Nothing,
+        }
+    }
+
+    /// Whether nothing waits in the ring.
+    pub(crate) fn is_ring_empty(&self) -> bool {
+        self.express.as_ref().is_none_or(|express| express.ring.is_empty())
+    }
+
+    fn take(&mut self, frame: Frame) -> Received {
+        self.taken += HEADER as u64 + frame.body.len() as u64;
+        Received::Frame(frame)
+    }
+
+    /// The socket has ended: what the ring holds was written before that.
+    fn last(&mut self) -> Received {
+        match self.next_express() {
+            Received::Nothing => Received::End,
+            other => other,
+        }
+    }
+}
+
+impl Express {
+    /// Waits until there may be something, in the ring or in the socket, which was empty when that was announced.
+    fn sleep(&self, announced: u64) {
+        self.bell.wish(Wish::Wake);
+        if self.ring.is_empty() && self.bell.announced() == announced {
+            self.bell.sleep(None);
+        }
+        self.bell.wish(Wish::None);
     }
 }
 

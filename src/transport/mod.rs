@@ -1,9 +1,15 @@
-//! How frames move: the two ends of a link, and the page of words that both sides share.
+//! How frames move: the two ends of a link, through a socket and through rings in shared memory, and the page of words
+//! that both sides share.
 
+mod bell;
 mod board;
 mod inbound;
 mod outbound;
+mod ring;
+mod speaker;
 
+pub(crate) use bell::{Bell, Wish};
 pub(crate) use board::{Board, Progress};
 pub(crate) use inbound::{Inbound, Received};
 pub(crate) use outbound::{Outbound, Piece};
+pub(crate) use speaker::{Speaker, send};

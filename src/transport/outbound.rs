@@ -8,6 +8,9 @@ use std::sync::Arc;
 use crate::sys::socket;
 use crate::wire::frame::{HEADER, Header};
 
+use super::bell::Bell;
+use super::ring::Writer;
+
 /// A frame whose body is shared with whoever may have to send it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
@@ -15,10 +18,14 @@ pub(crate) struct Piece {
     pub(crate) body: Arc<Vec<u8>>,
 }
 
-/// What has been accepted for sending and has not been sent.
-#[derive(Debug, Default)]
+/// What has been accepted for sending and has not been sent. Small frames do not stay: they are in the ring at once.
+#[derive(Debug)]
 pub(crate) struct Outbound {
+    ring: Option<Writer>,
+    bell: Bell,
     queue: VecDeque<([u8; HEADER], Arc<Vec<u8>>)>,
+    /// Bytes of all frames that go through the socket.
+    accepted: u64,
     /// Bytes of the first frame that have left.
     gone: usize,
 }
@@ -27,17 +34,44 @@ pub(crate) struct Outbound {
 const BATCH: usize = 32;
 
 impl Outbound {
-    pub(crate) fn push(&mut self, piece: Piece) {
-        let header = Header { len: piece.body.len() as u64, ..piece.header };
-        self.queue.push_back((header.to_bytes(), piece.body));
+    /// Without a ring everything goes through the socket. The bell wakes the reader either way.
+    pub(crate) fn new(ring: Option<Writer>, bell: Bell) -> Outbound {
+        Outbound { ring, bell, queue: VecDeque::new(), accepted: 0, gone: 0 }
+    }
+
+    pub(crate) fn push(&mut self, Piece { header, body }: Piece) {
+        if let Some(ring) = &mut self.ring
+            && ring.push(self.accepted, header, &body)
+        {
+            return;
+        }
+        let header = Header { len: body.len() as u64, ..header };
+        self.accepted += (HEADER + body.len()) as u64;
+        self.queue.push_back((header.to_bytes(), body));
+    }
+
+    /// Nobody will read it.
+    pub(crate) fn give_up(&mut self) {
+        self.queue.clear();
+        self.gone = 0;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Sends as much as the socket takes. `Ok(true)` when nothing is left; `Ok(false)` when it is full.
+    /// Sends as much as the socket takes, and wakes the reader. `Ok(true)` when nothing is left; `Ok(false)` when it is
+    /// full.
     pub(crate) fn flush(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        if !self.queue.is_empty() {
+            self.bell.announce();
+        }
+        let sent = self.send(fd);
+        self.bell.ring();
+        sent
+    }
+
+    fn send(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         while !self.queue.is_empty() {
             let mut slices = Vec::with_capacity(2 * BATCH);
             let mut skip = self.gone;
@@ -77,29 +111,34 @@ mod test {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::transport::{Inbound, Received};
+    use crate::transport::{Board, Inbound, Received};
     use crate::wire::frame::Kind;
 
     #[test]
-    fn frames_of_all_sizes_pass_a_socket_that_is_often_full() {
-        let (ours, theirs) = socket::pair().unwrap();
-        let sizes = [0, 1, 31, 32, 33, 4095, 100_000, 0, 3_000_000, 5];
-        let mut outbound = Outbound::default();
-        for (seq, &size) in (0..).zip(&sizes) {
-            let body = Arc::new((0..size).map(|i| (i % 251) as u8).collect());
-            outbound.push(Piece { header: Header { seq, ..Header::new(Kind::Run) }, body });
-        }
-        let mut inbound = Inbound::new(1 << 30);
-        let mut seen = Vec::new();
-        let mut full = 0;
-        while seen.len() < sizes.len() {
-            full += usize::from(!outbound.flush(ours.as_fd()).unwrap());
-            while let Received::Frame(frame) = inbound.next(theirs.as_fd(), false).unwrap() {
-                assert!(frame.body.iter().zip(0..).all(|(&byte, i)| byte == (i % 251) as u8));
-                seen.push((frame.header.seq, frame.body.len()));
+    fn frames_of_all_sizes_keep_their_order_through_a_socket_that_is_often_full_and_a_ring() {
+        let sizes = [0, 1, 31, 32, 33, 4095, 100_000, 0, 3_000_000, 5, 7, 4097, 4096, 0, 40_000, 12];
+        for express in [false, true] {
+            let (board, _fd) = Board::create().unwrap();
+            let (ours, theirs) = socket::pair().unwrap();
+            let ring = express.then(|| board.requests_writer());
+            let mut outbound = Outbound::new(ring, board.requests_bell());
+            for (seq, &size) in (0..).zip(sizes.iter().cycle().take(sizes.len() * 40)) {
+                let body = Arc::new((0..size).map(|i| (i % 251) as u8).collect());
+                outbound.push(Piece { header: Header { seq, ..Header::new(Kind::Run) }, body });
             }
+            let mut inbound = Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell());
+            let mut seen = Vec::new();
+            let mut full = 0;
+            while seen.len() < sizes.len() * 40 {
+                full += usize::from(!outbound.flush(ours.as_fd()).unwrap());
+                while let Received::Frame(frame) = inbound.next(theirs.as_fd(), false).unwrap() {
+                    assert!(frame.body.iter().zip(0..).all(|(&byte, i)| byte == (i % 251) as u8));
+                    seen.push((frame.header.seq, frame.body.len()));
+                }
+            }
+            assert!(full > 3, "the socket was to be full several times, was {full}");
+            let expected = (0..).zip(sizes.into_iter().cycle().take(sizes.len() * 40));
+            assert_eq!(seen, expected.collect::<Vec<_>>());
         }
-        assert!(full > 3, "the socket was to be full several times, was {full}");
-        assert_eq!(seen, (0..).zip(sizes).collect::<Vec<_>>());
     }
 }

@@ -37,9 +37,11 @@ pub(crate) enum Kind {
     Swollen,
     /// From a worker, before it is ready: it cannot be what it is to be. Body: why.
     StartRefused,
+    /// To the parent: there is something in the ring.
+    Look,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Hello,
     Kind::Init,
     Kind::Run,
@@ -54,6 +56,7 @@ const KINDS: [Kind; 14] = [
     Kind::Failed,
     Kind::Swollen,
     Kind::StartRefused,
+    Kind::Look,
 ];
 
 /// Everything about a frame but its body.
@@ -90,6 +93,8 @@ pub(crate) struct Frame {
 pub(crate) enum Malformed {
     Kind(u8),
     Padding,
+    /// Frames in shared memory whose lengths cannot be.
+    Ring,
     TooLong {
         len: u64,
         limit: u64,
@@ -103,6 +108,7 @@ impl std::fmt::Display for Malformed {
         match self {
             Malformed::Kind(kind) => write!(f, "a frame of unknown kind {kind}"),
             Malformed::Padding => f.write_str("a frame header with bytes set that must be zero"),
+            Malformed::Ring => f.write_str("a ring of frames whose lengths cannot be"),
             Malformed::TooLong { len, limit } => {
                 write!(f, "a frame of {len} bytes, over the limit of {limit}")
             }
@@ -131,7 +137,7 @@ impl Header {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; HEADER], limit: u64) -> Result<Header, Malformed> {
+    pub(crate) fn from_bytes(bytes: &[u8; HEADER], limit: u64) -> Result<Header, Malformed> {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let kind =
             KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
@@ -205,6 +211,11 @@ impl Decoder {
             body.try_reserve_exact(more).map_err(|_| Malformed::OutOfMemory)?;
         }
         Ok(Some(Body { len: header.len, bytes: body }))
+    }
+
+    /// Part of a frame has arrived.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.have > 0 || self.arriving.is_some()
     }
 
     /// Takes the frame, if its body has arrived.

@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::faults::{self, Point};
 use crate::sys::{fd, limits, process, socket, start};
-use crate::transport::{Board, Inbound};
+use crate::transport::{Board, send};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
 use super::desk::Desk;
 use super::place::{self, Place};
-use super::serve::{Serve, send, serve};
+use super::serve::{Serve, serve};
 use super::{panic, vigil};
 
 /// Whether this process was started to be a worker of its parent, and did not become one.
@@ -121,10 +121,9 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     let desk = Desk::new(board);
     panic::serve_with_last_words(Arc::clone(&desk));
     let _channel = serve(Serve {
-        inbound: Inbound::new(hello.limit),
         socket,
         desk,
-        limit: usize::try_from(hello.limit).unwrap_or(usize::MAX),
+        limit: hello.limit,
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
     });

@@ -3,12 +3,12 @@
 use std::os::fd::BorrowedFd;
 
 use crate::sys::{fd, sandbox};
+use crate::transport::send;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
 use crate::wire::hello::{Confinement, Refused};
 
 use super::boot::refuse;
-use super::serve::send;
 
 /// Returns in a worker that is confined as it was asked to be. One that cannot be says so and ends, and so does
 /// one that was only to try.

@@ -50,6 +50,10 @@ impl Desk {
     pub(crate) fn leave(&self) -> bool {
         let left = self.left.swap(true, Ordering::AcqRel);
         self.board.ring();
+        // If it waits for a task, it finds its socket shut.
+        let requests = self.board.requests_bell();
+        requests.announce();
+        requests.ring();
         !left
     }
 

@@ -1,14 +1,14 @@
 //! The whole life of a worker.
 
-use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::faults::{self, Point};
 use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Inbound, Received};
+use crate::transport::{Inbound, Received, Speaker};
 use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
 
@@ -17,11 +17,10 @@ use super::{current, panic};
 
 /// What a worker starts with.
 pub(crate) struct Serve {
-    pub(crate) inbound: Inbound,
     pub(crate) socket: OwnedFd,
     pub(crate) desk: Arc<Desk>,
-    /// The largest result, in bytes.
-    pub(crate) limit: usize,
+    /// The largest body of a frame, in bytes.
+    pub(crate) limit: u64,
     /// An `Init` frame comes first.
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
@@ -32,10 +31,14 @@ pub(crate) struct Serve {
 /// on running is killed, so it stays open until nothing is left to do.
 #[must_use]
 pub(crate) fn serve(serve: Serve) -> OwnedFd {
-    let Serve { mut inbound, socket, desk, limit, mut initializer, max_rss } = serve;
-    let mut worker = Worker { socket, desk, limit, max_rss, output: Vec::new() };
+    let Serve { socket, desk, limit, mut initializer, max_rss } = serve;
+    let board = &desk.board;
+    let mut inbound = Inbound::with_ring(limit, board.requests_reader(), board.requests_bell());
+    let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut worker = Worker { speaker, desk, limit, max_rss, output: Vec::new() };
     if !initializer && worker.ready(&[]).is_err() {
-        return worker.socket;
+        return worker.speaker.into_socket();
     }
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
@@ -56,11 +59,11 @@ pub(crate) fn serve(serve: Serve) -> OwnedFd {
             break;
         }
     }
-    worker.socket
+    worker.speaker.into_socket()
 }
 
 struct Worker {
-    socket: OwnedFd,
+    speaker: Speaker,
     desk: Arc<Desk>,
     limit: usize,
     /// 0 once it has asked to be replaced.
@@ -94,10 +97,10 @@ impl Stages for OnBoard<'_> {
 }
 
 impl Worker {
-    fn ready(&self, body: &[u8]) -> io::Result<()> {
+    fn ready(&mut self, body: &[u8]) -> io::Result<()> {
         faults::hit(Point::BootReady)?;
         let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
-        self.send(header, body)
+        self.speaker.say_aloud(header, body)
     }
 
     /// Waits for the next frame.
@@ -106,13 +109,13 @@ impl Worker {
             let mut begun = Vec::with_capacity(bytes.max(1));
             loop {
                 let missing = bytes - begun.len();
-                if missing == 0 || socket::receive(self.socket.as_fd(), &mut begun, missing, true)? == 0 {
+                if missing == 0 || socket::receive(self.speaker.socket(), &mut begun, missing, true)? == 0 {
                     break;
                 }
             }
             process::die();
         }
-        inbound.next(self.socket.as_fd(), true)
+        inbound.next(self.speaker.socket(), true)
     }
 
     fn run(&mut self, frame: &Frame) -> io::Result<()> {
@@ -120,7 +123,7 @@ impl Worker {
         faults::task(frame.header.fault);
         faults::hit(Point::Request)?;
         if !self.desk.board.claim(seq) {
-            return self.send(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
+            return self.speaker.say(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
         let began = Instant::now();
         let desk = Arc::clone(&self.desk);
@@ -132,9 +135,9 @@ impl Worker {
         faults::hit(Point::Encoded)?;
         if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
             self.max_rss = 0;
-            self.send(Header::new(Kind::Swollen), &[])?;
+            self.speaker.say(Header::new(Kind::Swollen), &[])?;
         }
-        self.send(Header { seq, nanos, ..Header::new(kind) }, &self.output)?;
+        self.reply(Header { seq, nanos, ..Header::new(kind) })?;
         faults::hit(Point::Replied)?;
         if self.output.capacity() > 1 << 20 {
             self.output = Vec::new();
@@ -151,8 +154,11 @@ impl Worker {
         faults::hit(Point::BootInitializer)?;
         match self.call(frame, &Untold) {
             // Whether the initializer's own `Err` is one, is for the parent to say.
-            Kind::Done | Kind::Failed => self.ready(&self.output),
-            kind => self.send(Header::new(kind), &self.output),
+            Kind::Done | Kind::Failed => {
+                let result = std::mem::take(&mut self.output);
+                self.ready(&result)
+            }
+            kind => self.speaker.say_aloud(Header::new(kind), &self.output),
         }
     }
 
@@ -184,31 +190,14 @@ impl Worker {
         kind
     }
 
-    fn send(&self, header: Header, body: &[u8]) -> io::Result<()> {
-        send(self.socket.as_fd(), header, body)
+    /// Sends what is in `output`.
+    fn reply(&mut self, header: Header) -> io::Result<()> {
+        let Some(bytes) = faults::bytes(Point::ReplyBytes) else {
+            return self.speaker.say(header, &self.output);
+        };
+        let header = Header { len: self.output.len() as u64, ..header }.to_bytes();
+        let frame = [&header[..], &self.output].concat();
+        socket::send_all(self.speaker.socket(), &frame[..bytes.min(frame.len())])?;
+        process::die()
     }
-}
-
-/// Sends one frame, whole.
-pub(super) fn send(socket: BorrowedFd<'_>, header: Header, body: &[u8]) -> io::Result<()> {
-    let is_reply = header.seq > 0 && header.kind != Kind::Ready;
-    let header = Header { len: body.len() as u64, ..header }.to_bytes();
-    let mut rest: [&[u8]; 2] = [&header, body];
-    let cut = if is_reply { faults::bytes(Point::ReplyBytes) } else { None };
-    if let Some(bytes) = cut {
-        let in_body = bytes.saturating_sub(header.len()).min(body.len());
-        rest = [&header[..bytes.min(header.len())], &body[..in_body]];
-    }
-    while rest.iter().any(|piece| !piece.is_empty()) {
-        let mut sent = socket::send(socket, &rest.map(IoSlice::new), true)?;
-        for piece in &mut rest {
-            let taken = sent.min(piece.len());
-            *piece = &piece[taken..];
-            sent -= taken;
-        }
-    }
-    if cut.is_some() {
-        process::die();
-    }
-    Ok(())
 }

@@ -1,0 +1,76 @@
+//! Whoever waits helps: a thread that is blocked for a result listens to the worker itself, so that there is no other
+//! thread to be woken between the two.
+
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Instant;
+
+use crate::park;
+use crate::primitive::MODELLED;
+use crate::transport::{Bell, Wish};
+
+use super::engine::Engine;
+use super::lane::Link;
+use super::listener::Heard;
+use super::machine::{LaneNo, TaskNo};
+use super::slot::Slot;
+
+/// Wakes a thread that sleeps at the bell of a worker, when somebody else has settled its task.
+struct Sleeper(Bell);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.rouse();
+    }
+}
+
+impl Engine {
+    /// Waits for a task by listening to the worker that is at it, if there is one and nobody else does. Returns when
+    /// the task is settled, when the time is over, or when there is nothing to help with: look which.
+    pub(crate) fn help(&self, task: TaskNo, slot: &Slot, until: Option<Instant>) {
+        if MODELLED || self.is_copy() {
+            return;
+        }
+        let Some((lane, link)) = self.worker_at(task) else { return };
+        let Some(_claim) = link.claim() else { return };
+        let waker = Waker::from(Arc::new(Sleeper(link.bell.clone())));
+        let context = Context::from_waker(&waker);
+        let announced = link.bell.announced();
+        while slot.poll_done(&context).is_pending() {
+            link.bell.wish(Wish::Wake);
+            if self.listen_for(lane, &link) {
+                continue;
+            }
+            // Large replies are for the thread that can wait for several sockets.
+            if link.bell.announced() != announced || until.is_some_and(|until| until <= Instant::now()) {
+                break;
+            }
+            if slot.is_done() {
+                break;
+            }
+            link.bell.sleep(until);
+        }
+        slot.let_go();
+        link.bell.wish(Wish::Message);
+        while self.listen_for(lane, &link) {}
+    }
+
+    /// Tells the machine what is in the ring. Says whether there was something.
+    fn listen_for(&self, lane: LaneNo, link: &Link) -> bool {
+        let mut listener = link.listener();
+        let mut events = Vec::new();
+        while let Heard::Event(event) = listener.hear_express(lane) {
+            events.push(event);
+        }
+        if events.is_empty() {
+            return false;
+        }
+        let _here = park::completing_tasks();
+        self.tell_from(listener, events);
+        true
+    }
+}

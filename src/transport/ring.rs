@@ -1,0 +1,284 @@
+//! Small frames through memory that both sides share, without a system call: the express lane beside the socket.
+//!
+//! One side writes, the other reads. A frame is whole before it is announced, so a writer that dies leaves whole
+//! frames or nothing. Frames in the ring and frames in the socket keep their order: each one in the ring says how many
+//! bytes went into the socket before it, and waits for its reader to be there. A ring that is full, or a frame that is
+//! large, is therefore no obstacle: the frame takes the socket.
+//!
+//! The reader treats the writer as hostile, and the other way round: every number that the other side can write is
+//! checked on each look, and a frame is copied before it is looked at.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::sys::map::SharedMap;
+use crate::wire::frame::{Frame, HEADER, Header, Malformed};
+
+/// How many bytes were ever written and read, each beside nothing that the other side writes, then the frames.
+const WRITTEN_AT: usize = 0;
+const READ_AT: usize = 64;
+const FRAMES_AT: usize = 128;
+
+/// Words of frames.
+const WORDS: usize = 8 << 10;
+const CAPACITY: u64 = 8 * WORDS as u64;
+
+/// The size of a ring in shared memory.
+pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
+
+/// Larger bodies go through the socket.
+pub(crate) const BODY_MAX: usize = 4 << 10;
+
+/// Words of a frame before its body: the bytes of the socket that come before it, and its header.
+const HEAD: usize = 1 + HEADER / 8;
+
+#[derive(Debug)]
+struct Ring {
+    map: Arc<SharedMap>,
+    at: usize,
+}
+
+impl Ring {
+    fn load(&self, offset: usize) -> u64 {
+        self.map.word(self.at + offset).load(Acquire)
+    }
+
+    fn store(&self, offset: usize, value: u64) {
+        self.map.word(self.at + offset).store(value, Release);
+    }
+
+    fn words(&self) -> &[std::sync::atomic::AtomicU64] {
+        self.map.words(self.at + FRAMES_AT, WORDS)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    ring: Ring,
+    written: u64,
+    /// What the reader was last seen to have read.
+    read: u64,
+}
+
+/// What a look into the ring gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Popped {
+    Frame(Frame),
+    /// A frame is there, and bytes of the socket come before it.
+    Later,
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    ring: Ring,
+    read: u64,
+    /// What the writer was last seen to have written.
+    written: u64,
+}
+
+impl Writer {
+    /// The writer of the ring at this offset, which nobody has written to.
+    pub(super) fn new(map: Arc<SharedMap>, at: usize) -> Writer {
+        Writer { ring: Ring { map, at }, written: 0, read: 0 }
+    }
+
+    /// Puts a frame into the ring, after so many bytes in the socket. `false` if it is too large or there is no room.
+    pub(crate) fn push(&mut self, after: u64, header: Header, body: &[u8]) -> bool {
+        if body.len() > BODY_MAX {
+            return false;
+        }
+        let len = 8 * (HEAD + body.len().div_ceil(8)) as u64;
+        if !self.has_room(len) {
+            self.read = self.ring.load(READ_AT);
+            if !self.has_room(len) {
+                return false;
+            }
+        }
+        let words = self.ring.words();
+        let mut at = (self.written / 8) as usize;
+        let mut put = |word: u64| {
+            words[at % WORDS].store(word, Relaxed);
+            at += 1;
+        };
+        put(after);
+        let header = Header { len: body.len() as u64, ..header }.to_bytes();
+        let (whole, rest) = body.as_chunks::<8>();
+        header.as_chunks::<8>().0.iter().chain(whole).for_each(|&bytes| put(u64::from_ne_bytes(bytes)));
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            put(u64::from_ne_bytes(last));
+        }
+        self.written += len;
+        self.ring.store(WRITTEN_AT, self.written);
+        true
+    }
+
+    /// A reader that claims to have read what was not written has no room either.
+    fn has_room(&self, len: u64) -> bool {
+        let used = self.written.wrapping_sub(self.read);
+        used <= CAPACITY && CAPACITY - used >= len
+    }
+}
+
+impl Reader {
+    /// The reader of the ring at this offset, which nobody has read from.
+    pub(super) fn new(map: Arc<SharedMap>, at: usize) -> Reader {
+        Reader { ring: Ring { map, at }, read: 0, written: 0 }
+    }
+
+    /// Whether something is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read == self.written && self.ring.load(WRITTEN_AT) == self.read
+    }
+
+    /// The next frame, if its turn has come after so many bytes from the socket.
+    pub(crate) fn pop(&mut self, after: u64, limit: u64) -> Result<Popped, Malformed> {
+        if self.read == self.written {
+            self.written = self.ring.load(WRITTEN_AT);
+            if self.read == self.written {
+                return Ok(Popped::Nothing);
+            }
+        }
+        let available = self.written.wrapping_sub(self.read);
+        if available > CAPACITY || available < 8 * HEAD as u64 {
+            return Err(Malformed::Ring);
+        }
+        let words = self.ring.words();
+        let mut at = (self.read / 8) as usize;
+        let mut take = || {
+            let word = words[at % WORDS].load(Relaxed);
+            at += 1;
+            word
+        };
+        if take() > after {
+            return Ok(Popped::Later);
+        }
+        let mut header = [0; HEADER];
+        header.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
+        let header = Header::from_bytes(&header, limit.min(BODY_MAX as u64))?;
+        let len = 8 * (HEAD as u64 + header.len.div_ceil(8));
+        if available < len {
+            return Err(Malformed::Ring);
+        }
+        let size = header.len as usize;
+        let mut body = Vec::with_capacity(size.next_multiple_of(8));
+        while body.len() < size {
+            body.extend_from_slice(&take().to_ne_bytes());
+        }
+        body.truncate(size);
+        self.read += len;
+        self.ring.store(READ_AT, self.read);
+        Ok(Popped::Frame(Frame { header, body }))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::wire::frame::Kind;
+
+    fn ring() -> (Writer, Reader, Arc<SharedMap>) {
+        let map = Arc::new(SharedMap::create(RING_BYTES).unwrap().0);
+        (Writer::new(Arc::clone(&map), 0), Reader::new(Arc::clone(&map), 0), map)
+    }
+
+    fn pop(reader: &mut Reader, after: u64) -> Option<Frame> {
+        match reader.pop(after, BODY_MAX as u64).unwrap() {
+            Popped::Frame(frame) => Some(frame),
+            Popped::Later | Popped::Nothing => None,
+        }
+    }
+
+    fn done(seq: u64) -> Header {
+        Header { seq, ..Header::new(Kind::Done) }
+    }
+
+    fn body(seq: u64, size: usize) -> Vec<u8> {
+        (0..size).map(|i| (seq as usize + i) as u8).collect()
+    }
+
+    #[test]
+    fn frames_of_all_sizes_come_out_as_they_went_in_round_after_round() {
+        let (mut writer, mut reader, _map) = ring();
+        let mut seq = 0;
+        for round in 0..2_000 {
+            let size = round * 7 % (BODY_MAX + 1);
+            let first = seq;
+            while writer.push(0, done(seq), &body(seq, size)) {
+                seq += 1;
+            }
+            assert!(seq > first, "an empty ring has room");
+            for seq in first..seq {
+                let frame = pop(&mut reader, 0).unwrap();
+                assert_eq!((frame.header.seq, frame.body), (seq, body(seq, size)));
+            }
+            assert!(pop(&mut reader, 0).is_none() && reader.is_empty());
+        }
+        assert!(!writer.push(0, done(seq), &vec![0; BODY_MAX + 1]), "that is for the socket");
+    }
+
+    #[test]
+    fn a_writer_and_a_reader_at_once_lose_nothing() {
+        let (mut writer, mut reader, _map) = ring();
+        const FRAMES: u64 = if cfg!(miri) { 300 } else { 200_000 };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for seq in 0..FRAMES {
+                    while !writer.push(0, done(seq), &body(seq, (seq % 50) as usize)) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for seq in 0..FRAMES {
+                let frame = loop {
+                    match pop(&mut reader, 0) {
+                        Some(frame) => break frame,
+                        None => std::thread::yield_now(),
+                    }
+                };
+                assert_eq!((frame.header.seq, frame.body), (seq, body(seq, (seq % 50) as usize)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_frame_waits_for_what_went_through_the_socket_before_it() {
+        let (mut writer, mut reader, _map) = ring();
+        assert!(writer.push(100, done(1), b"later"));
+        assert_eq!(reader.pop(99, 64), Ok(Popped::Later));
+        assert!(!reader.is_empty());
+        assert_eq!(pop(&mut reader, 100).unwrap().body, b"later");
+    }
+
+    #[test]
+    fn nonsense_of_the_other_side_is_refused() {
+        for written in [8, 40, CAPACITY + 8, u64::MAX, 1 << 63] {
+            let (_writer, mut reader, map) = ring();
+            map.word(WRITTEN_AT).store(written, Relaxed);
+            assert_eq!(reader.pop(0, 64), Err(Malformed::Ring), "{written}");
+        }
+        let (mut writer, mut reader, map) = ring();
+        for read in [8, CAPACITY, u64::MAX, 1 << 63] {
+            map.word(READ_AT).store(read, Relaxed);
+            writer.read = read;
+            assert!(!writer.push(0, done(1), b""), "{read}");
+        }
+        map.word(READ_AT).store(0, Relaxed);
+        writer.read = 0;
+        assert!(writer.push(0, done(1), b"four"));
+        // A header that claims more than was written, or more than the limit; and a kind that there is not.
+        for (word, value, refused) in [
+            (FRAMES_AT + 8 + 24, 5, Malformed::TooLong { len: 5, limit: 4 }),
+            (FRAMES_AT + 8 + 24, 4096, Malformed::Ring),
+            (FRAMES_AT + 8, 0xff, Malformed::Kind(0xff)),
+        ] {
+            let before = map.word(word).swap(value, Relaxed);
+            let limit = if refused == Malformed::Ring { 1 << 20 } else { 4 };
+            assert_eq!(reader.pop(0, limit), Err(refused));
+            map.word(word).store(before, Relaxed);
+        }
+        assert_eq!(pop(&mut reader, 0).unwrap().body, b"four");
+    }
+}
