@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ fn double(n: u64) -> u64 {
     2 * n
 }
 
+/// Ends when a file is there.
 #[task]
-fn sleep(milliseconds: u64) {
-    std::thread::sleep(Duration::from_millis(milliseconds))
+fn wait_for(path: &str) {
+    while !std::path::Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Runs `act` in a done-callback on the pool's thread, and says how it ended.
@@ -25,7 +29,11 @@ fn in_a_callback<R: Send + 'static>(
     act: impl FnOnce(ProcessPoolExecutor) -> R + Send + 'static,
 ) -> Result<R, String> {
     let (sender, receiver) = channel();
-    let future = pool.submit(sleep, 20);
+    // A callback that comes too late would run on this thread.
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("callback-{}-{call}", std::process::id()));
+    let future = pool.submit(wait_for, file.to_str().expect("text"));
     let handle = pool.clone();
     future.add_done_callback(move |_| {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(handle)));
@@ -37,7 +45,9 @@ fn in_a_callback<R: Send + 'static>(
         });
         let _ = sender.send(told);
     });
+    std::fs::write(&file, "").expect("a file");
     let told = receiver.recv_timeout(LONG).expect("the callback has ended");
+    std::fs::remove_file(file).expect("it is there");
     drop(future);
     told
 }

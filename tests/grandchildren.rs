@@ -12,7 +12,7 @@ use procpool::{
     Escalation, Limits, OnCancel, ProcessPoolExecutor, ShutdownOptions, StartError, TaskFuture, TaskOptions,
     task,
 };
-use support::{Event, Ledger, Program, Signal, eventually, kill, procfs, tagged_pids};
+use support::{Event, Ledger, Program, Signal, eventually, kill, nothing_left, procfs, tagged_pids};
 
 const DETECT: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ fn assert_left(what: &str, left: &[u32]) {
     for &pid in left {
         kill(pid, Signal::KILL);
     }
-    eventually("nothing is left", DETECT, || tagged_pids().is_empty());
+    nothing_left(DETECT);
 }
 
 /// The ways in which a worker ends that runs a task.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use procpool::{ProcessPoolExecutor, ShutdownOptions, task};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
-use support::{Program, eventually, procfs, tagged_pids};
+use support::{Program, eventually, nothing_left, procfs, tagged_pids};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a worker may take to end by itself.
@@ -172,6 +172,6 @@ support::isolated! {
         let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
         pool.submit(leave_everything, ()).result().expect("a value");
         drop(pool);
-        eventually("nothing is left", PATIENCE, || tagged_pids().is_empty());
+        nothing_left(PATIENCE);
     }
 }

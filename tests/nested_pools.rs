@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use procpool::{ProcessPoolExecutor, Ran, task};
-use support::{Event, Ledger, Signal, eventually, kill, procfs, tagged_pids};
+use support::{Event, Ledger, Signal, eventually, kill, nothing_left, procfs, tagged_pids};
 
 const ORPHAN: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(20);
@@ -130,7 +130,7 @@ fn a_death_in_the_middle(depth: u64, last: u64, stopped: bool) {
     outer.warm_up().wait().expect("two workers");
     assert_eq!(outer.submit(double, 21).result().expect("the pool goes on"), 42);
     assert!(outer.shutdown(true).wait().leaked.is_empty());
-    eventually("nothing is left", ORPHAN, || tagged_pids().is_empty());
+    nothing_left(ORPHAN);
 }
 
 /// A pool whose only worker keeps a pool of its own.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use procpool::{ExitCause, Limits, Phase, ProcessPoolExecutor, Ran, TaskError, task};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
-use support::{Event, Ledger, Program, procfs, tagged_pids};
+use support::{Event, Ledger, Program, procfs};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const DETECT: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ fn told_by(name: &str) -> Vec<String> {
         told.push(line);
     }
     assert_eq!(program.wait(PATIENCE).code(), Some(7), "{told:?}");
-    support::eventually("nothing is left", DETECT, || tagged_pids().is_empty());
+    support::nothing_left(DETECT);
     assert_eq!(told.len(), 5, "{told:?}");
     told
 }

@@ -64,6 +64,11 @@ fn own_adjustment() -> String {
     fs::read_to_string("/proc/self/oom_score_adj").expect("an adjustment")
 }
 
+fn kills_of_the_machine() -> Option<String> {
+    let counts = fs::read_to_string("/proc/vmstat").ok()?;
+    counts.lines().find(|line| line.starts_with("oom_kill ")).map(str::to_owned)
+}
+
 support::isolated! {
     timeout = 60;
 
@@ -87,8 +92,14 @@ support::isolated! {
 
     fn a_kill_for_another_reason_is_not_called_out_of_memory() {
         let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
-        let error = pool.submit(kill_itself, ()).result().expect_err("killed");
-        assert_ne!(error.exit().expect("a death").oom(), Some(true));
+        // Where no group counts, the machine does, and others on it may run out of memory at that moment.
+        let told = (0..5).map(|_| {
+            let before = kills_of_the_machine();
+            let error = pool.submit(kill_itself, ()).result().expect_err("killed");
+            (error.exit().expect("a death").oom(), before == kills_of_the_machine())
+        });
+        let (oom, _) = told.into_iter().find(|&(_, alone)| alone).expect("a kill when nobody ran out of memory");
+        assert_ne!(oom, Some(true));
     }
 
     fn workers_are_chosen_before_their_parent() {

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use procpool::{OnCancel, ProcessPoolExecutor, ShutdownOptions, TaskFuture, TaskOptions, task};
-use support::{Event, Ledger, Signal, eventually, kill, procfs, tagged_pids};
+use support::{Event, Ledger, Signal, eventually, kill, nothing_left, procfs};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const HARD: Duration = Duration::from_secs(2);
@@ -129,7 +129,7 @@ support::isolated! {
         assert!(began.elapsed() < HARD, "{:?}", began.elapsed());
         assert_eq!((report.killed, report.leaked), (1, Vec::new()));
         assert!(future.result().expect_err("it was killed").is_cancelled());
-        eventually("nothing is left", HARD, || tagged_pids().is_empty());
+        nothing_left(HARD);
         std::fs::remove_file(&file).expect("a file of ours");
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use procpool::{ProcessPoolExecutor, TaskFuture, task};
 use support::terminal::OnTerminal;
-use support::{eventually, tagged_pids};
+use support::{eventually, nothing_left, tagged_pids};
 
 const ORPHAN: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -253,7 +253,7 @@ fn survives(name: &str, act: impl FnOnce(&mut OnTerminal)) {
     act(&mut program);
     let status = program.wait();
     assert_eq!(status.code(), Some(7), "{status}; on the terminal:\n{}", program.seen);
-    eventually("nothing is left", ORPHAN, || tagged_pids().is_empty());
+    nothing_left(ORPHAN);
 }
 
 /// The program dies, and all that it started with it.
@@ -265,7 +265,7 @@ fn dies(signal: i32, act: impl FnOnce(&mut OnTerminal)) {
     let status = program.wait();
     let began = Instant::now();
     assert_eq!(status.signal(), Some(signal), "{status}; on the terminal:\n{}", program.seen);
-    eventually("everything is gone", ORPHAN, || tagged_pids().is_empty());
+    nothing_left(ORPHAN);
     println!("T_orphan after signal {signal}: {:?}", began.elapsed());
 }
 
@@ -275,7 +275,7 @@ fn ends_by_interrupt(name: &str) {
     program.press(INTERRUPT);
     let status = program.wait();
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}; on the terminal:\n{}", program.seen);
-    eventually("nothing is left", ORPHAN, || tagged_pids().is_empty());
+    nothing_left(ORPHAN);
 }
 
 support::isolated! {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use procpool::{ExitCause, ProcessPoolExecutor, Ran, task};
-use support::{Program, Signal, eventually, kill, procfs, tagged_pids};
+use support::{Program, Signal, eventually, kill, nothing_left, procfs};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const DETECT: Duration = Duration::from_secs(2);
@@ -130,7 +130,7 @@ support::isolated! {
         eventually("it is collected", DETECT, || procfs::state(worker).is_none());
         std::fs::remove_file(&file).expect("a file of ours");
         pool.shutdown(true).wait();
-        eventually("nothing is left", DETECT, || tagged_pids().is_empty());
+        nothing_left(DETECT);
     }
 
     fn a_shutdown_that_kills_ends_although_a_debugger_holds_the_worker() {

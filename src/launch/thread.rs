@@ -81,7 +81,7 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
 
 impl Thread {
     pub(super) fn give_up(&self) {
-        // First, so that the worker that is woken finds it shut.
+        // First, so that nothing that it says in answer to this is heard.
         socket::shut(&self.socket);
         if self.desk.leave() {
             self.given_up.store(true, Ordering::Relaxed);

@@ -233,7 +233,10 @@ impl Supervisor {
                 && worker.deaf.is_some_and(|at| at <= now)
             {
                 let dying = worker.dying.is_some_and(|until| now < until);
-                worker.deaf = (dying && process::is_exiting(worker.process.pid())).then(|| now + DEAF);
+                // In this order: where nobody has to wait for children, one that has ended is in no list any more.
+                let ends = process::is_exiting(worker.process.pid())
+                    || matches!(process::ends_by(worker.process.ended(), now), Ok(true));
+                worker.deaf = (dying && ends).then(|| now + DEAF);
                 if worker.deaf.is_some() {
                     continue;
                 }

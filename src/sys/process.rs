@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -137,10 +138,9 @@ pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Waits until the process behind a descriptor has ended, at most until then, and tells whether it has.
-#[cfg(feature = "sandbox")]
-pub(crate) fn ends_by(pidfd: BorrowedFd<'_>, until: std::time::Instant) -> io::Result<bool> {
+pub(crate) fn ends_by(pidfd: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
     loop {
-        let rest = until.saturating_duration_since(std::time::Instant::now());
+        let rest = until.saturating_duration_since(Instant::now());
         let rest = rustix::event::Timespec {
             tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: rest.subsec_nanos().into(),
@@ -156,9 +156,7 @@ pub(crate) fn ends_by(pidfd: BorrowedFd<'_>, until: std::time::Instant) -> io::R
 /// Whether the process behind a descriptor ends within a second. One that has just lost its children may take a
 /// moment to be seen as ended.
 pub(crate) fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
-    let moment = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
-    let look = || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&moment));
-    rustix::io::retry_on_intr(look).is_ok_and(|ready| ready > 0)
+    matches!(ends_by(pidfd, Instant::now() + Duration::from_secs(1)), Ok(true))
 }
 
 /// Whether the kernel is taking a process down, or has done so: its program runs no more.

@@ -41,7 +41,7 @@ impl Desk {
 
     /// Whether this task is asked to stop.
     pub(super) fn is_asked(&self, seq: u64) -> bool {
-        self.board.is_asked(seq) || self.left.load(Ordering::Acquire)
+        self.board.is_asked(seq) || self.is_left()
     }
 
     /// The worker is given up: what runs in it is asked to stop, and nothing that it does counts any more.
@@ -55,6 +55,11 @@ impl Desk {
         requests.announce();
         requests.ring();
         !left
+    }
+
+    /// Whether nothing counts any more that is done here.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     fn bell(&self) -> MutexGuard<'_, Bell> {
@@ -85,7 +90,7 @@ impl Desk {
         loop {
             // Both read before the look: a ring after it ends the wait at once.
             let rung = self.board.rung();
-            let left = self.left.load(Ordering::Acquire);
+            let left = self.is_left();
             let running = self.bell().running.upgrade();
             if let Some(running) = running {
                 running.look();

@@ -137,6 +137,9 @@ impl Worker {
             self.max_rss = 0;
             self.speaker.say(Header::new(Kind::Swollen), &[])?;
         }
+        if self.desk.is_left() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         self.reply(Header { seq, nanos, ..Header::new(kind) })?;
         faults::hit(Point::Replied)?;
         if self.output.capacity() > 1 << 20 {

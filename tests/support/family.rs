@@ -22,6 +22,13 @@ pub fn tagged_pids() -> Vec<u32> {
     others().into_iter().map(|process| process.pid).collect()
 }
 
+/// Fails if [`tagged_pids`] names anything after so long.
+#[track_caller]
+pub fn nothing_left(limit: Duration) {
+    let gone = holds_within(limit, || tagged_pids().is_empty());
+    assert!(gone, "left after {limit:?}: {:#?}", others());
+}
+
 /// The processes that carry the tag of any one test.
 pub fn tagged_with(tag: &str) -> Vec<u32> {
     with_tag(tag).into_iter().map(|process| process.pid).collect()

@@ -21,6 +21,8 @@ pub struct Process {
     pub group: u32,
     /// Its session; 0 as with the group.
     pub session: u32,
+    /// Clock ticks of processor time that it has used.
+    pub ticks: u64,
     /// Clock ticks between the boot and its start; with the pid it names a process for ever.
     pub start: u64,
 }
@@ -40,6 +42,7 @@ pub fn process(pid: u32) -> Option<Process> {
         comm: comm.to_owned(),
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
 }
@@ -57,6 +60,11 @@ pub fn is_alive(pid: u32) -> bool {
 /// `R`, `S`, `D`, `T`, `t`, `Z` or `X`, as in `ps`.
 pub fn state(pid: u32) -> Option<char> {
     process(pid).map(|process| process.state)
+}
+
+/// Clock ticks of processor time that it has used.
+pub fn cpu_ticks(pid: u32) -> Option<u64> {
+    process(pid).map(|process| process.ticks)
 }
 
 /// Its parent now.
