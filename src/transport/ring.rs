@@ -260,7 +260,7 @@ mod test {
             assert_eq!(reader.pop(0, 64), Err(Malformed::Ring), "{written}");
         }
         let (mut writer, mut reader, map) = ring();
-        for read in [8, CAPACITY, u64::MAX, 1 << 63] {
+        for read in [8, CAPACITY, 1 << 63] {
             map.word(READ_AT).store(read, Relaxed);
             writer.read = read;
             assert!(!writer.push(0, done(1), b""), "{read}");
