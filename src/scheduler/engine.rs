@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_lock::Semaphore;
 
@@ -12,6 +12,7 @@ use crate::faults::Point;
 use crate::launch::Worker;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::sys::clock;
+use crate::sys::own_pid::own_pid;
 use crate::transport::Piece;
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
@@ -111,7 +112,7 @@ impl Engine {
             initializer,
             observer,
             gate,
-            owner: std::process::id(),
+            owner: own_pid(),
             core: Mutex::new(Core {
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
@@ -298,6 +299,11 @@ impl Engine {
         later
     }
 
+    /// After how long to collect the replies of a worker; `None` if it should call.
+    pub(super) fn collect_after(&self, lane: LaneNo) -> Option<Duration> {
+        self.core().machine.collect_after(lane)
+    }
+
     /// The link to the worker that is at this task.
     pub(super) fn worker_at(&self, task: TaskNo) -> Option<(LaneNo, Arc<Link>)> {
         let core = self.core();
@@ -327,7 +333,7 @@ impl Engine {
     /// Whether this process is a copy of the pool's, made by `fork`: it must leave the workers alone, and the
     /// lock, which another thread may have held at that moment.
     pub(crate) fn is_copy(&self) -> bool {
-        std::process::id() != self.owner
+        own_pid() != self.owner
     }
 
     pub(crate) fn close(&self, close: Close) {

@@ -105,8 +105,15 @@ pub(crate) const SLOTS: u64 = 1024;
 /// back, short enough that nothing waits behind a task that turns out to be slow.
 const AHEAD: Duration = Duration::from_micros(200);
 
+/// A worker whose tasks are shorter than this does not call for each of them when it has many: its replies are
+/// collected.
+const BRISK: Duration = Duration::from_micros(50);
+
+/// How long those replies may lie there.
+const COLLECT: RangeInclusive<Duration> = Duration::from_micros(25)..=Duration::from_micros(150);
+
 /// At most so many tasks are sent ahead, however short they are.
-const MAX_AHEAD: u32 = 64;
+const MAX_AHEAD: u32 = 511;
 
 /// Bytes of arguments that may be on their way to one worker before the next task waits its turn.
 pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
@@ -201,6 +208,14 @@ impl Pace {
         });
     }
 
+    /// After how long to collect the replies of a worker that has so many tasks. `None` if it should call, because
+    /// they are long, or because it would have nothing to do soon.
+    pub(crate) fn collect_after(&self, tasks: usize) -> Option<Duration> {
+        let mean = self.mean.filter(|mean| *mean < BRISK)?;
+        let busy = mean * u32::try_from(tasks).unwrap_or(u32::MAX);
+        (busy >= COLLECT.start().mul_f64(1.5)).then(|| busy.mul_f64(0.7).min(*COLLECT.end()))
+    }
+
     /// How many tasks the worker may hold, the running one included.
     pub(crate) fn depth(&self) -> usize {
         let ahead = match self.mean {
@@ -267,7 +282,7 @@ mod test {
         let mut pace = Pace::default();
         assert_eq!(pace.depth(), 1, "nothing is known of the first task");
         pace.note(Duration::from_micros(1));
-        assert_eq!(pace.depth(), 65);
+        assert_eq!(pace.depth(), 201);
         for _ in 0..200 {
             pace.note(Duration::from_micros(50));
         }

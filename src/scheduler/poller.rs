@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::primitive::{MODELLED, thread};
@@ -43,6 +43,9 @@ impl Token {
         Token { what, lane: LaneNo((word >> 32 & 0x3fff_ffff) as usize), life: word as u32 }
     }
 }
+
+/// Shorter waits than this are told to the kernel in nanoseconds.
+const FINE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 #[derive(Debug)]
 pub(crate) struct Poller {
@@ -97,6 +100,15 @@ impl Poller {
             Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() }
         });
         let timeout = if MODELLED { Some(Timespec::default()) } else { timeout };
+        // `epoll_wait` counts milliseconds.
+        if let Some(timeout) = timeout.filter(|timeout| *timeout < FINE && *timeout > Timespec::default()) {
+            let _ = poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout));
+            return self.ready(Some(Timespec::default()));
+        }
+        self.ready(timeout)
+    }
+
+    fn ready(&self, timeout: Option<Timespec>) -> io::Result<Vec<Ready>> {
         let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); 64];
         let (events, _) = match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
             Ok(ready) => ready,

@@ -35,10 +35,13 @@ const DEAF: Duration = Duration::from_millis(50);
 const DYING: Duration = Duration::from_secs(5);
 
 /// What is read from one worker before the others have their turn.
-const TURN: Turn = Turn { frames: 256, bytes: 1 << 20 };
+const TURN: Turn = Turn { frames: 1024, bytes: 1 << 20 };
 
 /// All that a worker has said.
 const TO_THE_END: Turn = Turn { frames: usize::MAX, bytes: usize::MAX };
+
+/// After so many vain attempts to collect something, it calls again.
+const FRUITLESS: u32 = 4;
 
 struct Turn {
     frames: usize,
@@ -75,6 +78,10 @@ struct Attended {
     /// Its turn ended before all that it had said was heard. What is left may have been read from the socket
     /// already, which is then quiet.
     unheard: bool,
+    /// It does not call: its replies are collected at this time.
+    collect: Option<Instant>,
+    /// How often that was in vain, in a row.
+    fruitless: u32,
     /// It has closed its channel, and is killed at this time if it still lives and is not about to end.
     deaf: Option<Instant>,
     /// Until then it may be about to.
@@ -114,11 +121,15 @@ impl Supervisor {
                 continue;
             }
             let unheard: Vec<_> = self.lanes(|worker| worker.unheard).collect();
-            let deaf = self.stations.iter().filter_map(|station| station.worker.as_ref()?.deaf).min();
+            let workers = || self.stations.iter().filter_map(|station| station.worker.as_ref());
+            let deaf = workers().filter_map(|worker| worker.deaf).min();
+            let collect = workers().filter_map(|worker| worker.collect).min();
             let rest = (!unheard.is_empty()).then_some(now);
-            let until = [wake, deaf, rest].into_iter().flatten().min();
+            let until = [wake, deaf, collect, rest].into_iter().flatten().min();
             self.hear(until);
-            for lane in unheard {
+            let now = if collect.is_some() { Instant::now() } else { now };
+            let due = self.lanes(|worker| worker.collect.is_some_and(|at| at <= now));
+            for lane in unheard.into_iter().chain(due).collect::<Vec<_>>() {
                 self.listen(lane, TURN);
             }
         }
@@ -213,6 +224,8 @@ impl Supervisor {
             process,
             link: Arc::clone(&link),
             unheard: false,
+            collect: None,
+            fruitless: 0,
             deaf: None,
             dying: None,
             unborn: None,
@@ -247,23 +260,47 @@ impl Supervisor {
         }
     }
 
-    /// Reads what a worker has sent, at most so much. Unless there is more, it calls when it has said something again.
-    fn listen(&mut self, lane: LaneNo, Turn { frames, mut bytes }: Turn) {
-        let Some(worker) = &mut self.stations[lane.0].worker else { return };
+    /// Reads what a worker has sent, at most so much. When that was all, it calls when it has said something again, or
+    /// its replies are collected after a while.
+    fn listen(&mut self, lane: LaneNo, mut turn: Turn) {
+        loop {
+            let heard = self.read(lane, &mut turn);
+            let Some(worker) = &mut self.stations[lane.0].worker else { return };
+            worker.collect = None;
+            if heard > 0 {
+                worker.fruitless = 0;
+            }
+            if worker.unheard || worker.link.listener().mute {
+                return;
+            }
+            if worker.fruitless < FRUITLESS
+                && let Some(after) = self.engine.collect_after(lane)
+            {
+                worker.fruitless += 1;
+                worker.collect = Some(Instant::now() + after);
+                return;
+            }
+            worker.link.bell.wish(Wish::Message);
+            if worker.link.listener().is_ring_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reads what a worker has sent, at most so much, and tells the machine. Says how much that was.
+    fn read(&mut self, lane: LaneNo, Turn { frames, bytes }: &mut Turn) -> usize {
+        let Some(worker) = &mut self.stations[lane.0].worker else { return 0 };
         let link = Arc::clone(&worker.link);
         let mut listener = link.listener();
         let mut events = Vec::new();
-        let mut called = false;
         // An error of reading is the end of the channel.
         if self.engine.worker.faults.hit(Point::Receive).is_err() {
             socket::stop_receiving(link.socket());
         }
         worker.unheard = true;
-        for _ in 0..frames {
-            if listener.mute {
-                break;
-            }
-            match listener.hear(lane, link.socket(), &mut bytes) {
+        while *frames > 0 && !listener.mute {
+            *frames -= 1;
+            match listener.hear(lane, link.socket(), bytes) {
                 Heard::Event(event) => events.push(event),
                 Heard::Call => {}
                 Heard::Start(frame) => match self.engine.judge_start(frame) {
@@ -284,17 +321,7 @@ impl Supervisor {
                     }
                 },
                 Heard::Nothing => {
-                    if bytes == 0 {
-                        break;
-                    }
-                    if !called {
-                        link.bell.wish(Wish::Message);
-                        called = true;
-                        if !listener.is_ring_empty() {
-                            continue;
-                        }
-                    }
-                    worker.unheard = false;
+                    worker.unheard = *bytes == 0;
                     break;
                 }
                 Heard::End => {
@@ -307,9 +334,11 @@ impl Supervisor {
             worker.unheard = false;
             self.engine.poller.remove(link.socket());
         }
-        if !events.is_empty() {
+        let heard = events.len();
+        if heard > 0 {
             self.engine.tell_from(listener, events);
         }
+        heard
     }
 
     /// The process of a lane has ended.

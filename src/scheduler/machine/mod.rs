@@ -306,6 +306,12 @@ impl<J: Clone, R> Machine<J, R> {
         self.lanes[lane.0].sent.iter().map(|&(seq, _)| seq)
     }
 
+    /// After how long to collect the replies of a worker; `None` if it should call.
+    pub(crate) fn collect_after(&self, lane: LaneNo) -> Option<Duration> {
+        let lane = &self.lanes[lane.0];
+        lane.pace.collect_after(lane.sent.len())
+    }
+
     /// The most workers there may be.
     pub(crate) fn max_workers(&self) -> usize {
         self.settings.max_workers
