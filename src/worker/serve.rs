@@ -9,7 +9,7 @@ use crate::faults::{self, Point};
 use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Inbound, Received};
-use crate::wire::codec;
+use crate::wire::codec::{self, Source};
 use crate::wire::frame::{Frame, Header, Kind};
 
 use super::desk::Desk;
@@ -163,7 +163,7 @@ impl Worker {
         let Some(entry) = Registry::get().entry(TaskNumber(frame.header.task)) else {
             return self.say(Kind::ArgsRefused, &"the worker does not know this task");
         };
-        match (entry.run)(Call::new(&frame.body, &mut self.output, self.limit, stages)) {
+        match (entry.run)(Call::new(&Source::new(&frame.body), &mut self.output, self.limit, stages)) {
             // The second variant of an enum is how serde tells an `Err`.
             Reply::Ok if entry.fallible && self.output.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,
