@@ -17,6 +17,7 @@ pub(crate) mod process;
 #[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 pub(crate) mod socket;
+pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod threads;

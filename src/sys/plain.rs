@@ -108,12 +108,19 @@ pub(crate) fn bytes<T: Solid>(slice: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
 }
 
+/// Memory for so many bytes is there, or else nothing is; and it is faster to ask for it without asking whether it is.
+const LITTLE: usize = 4096;
+
 /// The numbers whose memory these bytes are a copy of; `None` if there is no memory for them. What is left over at
 /// the end is left out.
 pub(crate) fn numbers<N: Number>(bytes: &[u8]) -> Option<Vec<N>> {
     let len = bytes.len() / size_of::<N>();
     let mut numbers: Vec<N> = Vec::new();
-    numbers.try_reserve_exact(len).ok()?;
+    if bytes.len() <= LITTLE {
+        numbers = Vec::with_capacity(len);
+    } else {
+        numbers.try_reserve_exact(len).ok()?;
+    }
     // SAFETY: the vector has room for `len` numbers, which the bytes are enough for, and it is new, so the two do not
     // overlap. Any bytes are numbers, so all `len` are initialised then.
     unsafe {

@@ -96,7 +96,7 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("args", &self.args.rest().len()).finish_non_exhaustive()
+        f.debug_struct("Call").field("args", &self.args.left()).finish_non_exhaustive()
     }
 }
 

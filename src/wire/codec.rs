@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bounded::{
-    BoundedDeserializer, BoundedSerializer, Bounds, Cause, END_INSIDE, FREE_ELEMENTS, Full, Sink,
-    too_many_elements,
+    BoundedDeserializer, BoundedSerializer, Bounds, Cause, END_INSIDE, FREE_ELEMENTS, Full, NO_BOOL, NO_TEXT,
+    Sink, too_many_elements,
 };
 
-pub(crate) use super::bounded::Source;
+pub(crate) use crate::sys::source::{Body, Source};
 
 /// Why a value has no bytes.
 #[derive(Debug)]
@@ -73,10 +73,15 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     decode_borrowed(&Source::new(bytes))
 }
 
+/// The value that all of `bytes` are; their memory may become a part of it.
+pub(crate) fn decode_owned<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, String> {
+    decode_borrowed(&Body::new(bytes).source())
+}
+
 /// The value that all bytes of `source` are. Text and bytes are borrowed where the type allows it.
 pub(crate) fn decode_borrowed<'de, T: Deserialize<'de>>(source: &'de Source<'de>) -> Result<T, String> {
-    let bytes = source.rest();
-    let bounds = Bounds::new(source, bytes.len());
+    let len = source.left();
+    let bounds = Bounds::new(source, len);
     let mut deserializer = postcard::Deserializer::from_flavor(Reader(source));
     let value =
         T::deserialize(BoundedDeserializer::new(&mut deserializer, &bounds)).map_err(|error| match error
@@ -85,12 +90,10 @@ pub(crate) fn decode_borrowed<'de, T: Deserialize<'de>>(source: &'de Source<'de>
             Cause::Said(text) => text,
             Cause::Format(error) => explain(&error),
         })?;
-    match source.rest() {
-        [] => Ok(value),
-        rest => Err(format!(
-            "{} of {} bytes are left over after the value; its type must read all that it writes",
-            rest.len(),
-            bytes.len()
+    match source.left() {
+        0 => Ok(value),
+        left => Err(format!(
+            "{left} of {len} bytes are left over after the value; its type must read all that it writes"
         )),
     }
 }
@@ -122,17 +125,17 @@ impl<'de> de_flavors::Flavor<'de> for Reader<'de> {
 
     #[inline]
     fn pop(&mut self) -> postcard::Result<u8> {
-        self.0.take_array().map(|[byte]| byte).ok_or(postcard::Error::DeserializeUnexpectedEnd)
+        self.0.array().map(|[byte]| byte).ok_or(postcard::Error::DeserializeUnexpectedEnd)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.0.rest().len())
+        Some(self.0.left())
     }
 
     #[inline]
     fn try_take_n(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
-        self.0.take(len).ok_or(postcard::Error::DeserializeUnexpectedEnd)
+        self.0.lend(len).ok_or(postcard::Error::DeserializeUnexpectedEnd)
     }
 
     fn finalize(self) -> postcard::Result<()> {
@@ -155,9 +158,9 @@ fn explain(error: &postcard::Error) -> String {
         Error::CollectStrError => "a `Display` used for encoding failed, or did not write the same twice",
         Error::DeserializeUnexpectedEnd => END_INSIDE,
         Error::DeserializeBadVarint => "an integer or a length is out of range for its type",
-        Error::DeserializeBadBool => "a bool is neither 0 nor 1",
+        Error::DeserializeBadBool => NO_BOOL,
         Error::DeserializeBadChar => "a char is not one Unicode character",
-        Error::DeserializeBadUtf8 => "a string is not UTF-8",
+        Error::DeserializeBadUtf8 => NO_TEXT,
         Error::DeserializeBadOption => "an option is neither absent nor present",
         Error::DeserializeBadEnum => "an enum's variant is out of range",
         other => return other.to_string().to_lowercase(),

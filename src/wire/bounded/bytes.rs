@@ -1,6 +1,6 @@
-//! The bytes of a value, where the format and whoever passes it by can both reach them.
+//! The bytes of a value that is written, where the format and whoever passes it by can both reach them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 /// A write that did not fit.
 pub(in crate::wire) struct Full;
@@ -121,35 +121,6 @@ impl Drop for Tail<'_> {
     }
 }
 
-/// The bytes that a value is read from.
-pub(crate) struct Source<'de>(Cell<&'de [u8]>);
-
-impl<'de> Source<'de> {
-    pub(crate) fn new(bytes: &'de [u8]) -> Source<'de> {
-        Source(Cell::new(bytes))
-    }
-
-    /// What has not been read.
-    #[inline]
-    pub(crate) fn rest(&self) -> &'de [u8] {
-        self.0.get()
-    }
-
-    #[inline]
-    pub(crate) fn take(&self, len: usize) -> Option<&'de [u8]> {
-        let (taken, rest) = self.0.get().split_at_checked(len)?;
-        self.0.set(rest);
-        Some(taken)
-    }
-
-    #[inline]
-    pub(crate) fn take_array<const N: usize>(&self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.get().split_first_chunk()?;
-        self.0.set(rest);
-        Some(*taken)
-    }
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
@@ -165,14 +136,5 @@ mod test {
         drop(tail);
         drop(sink);
         assert_eq!(out, [9; 3]);
-    }
-
-    #[test]
-    fn a_source_gives_what_it_has_and_nothing_more() {
-        let source = Source::new(&[1, 2, 3]);
-        assert_eq!(source.take(4), None);
-        assert_eq!(source.take_array(), Some([1, 2]));
-        assert_eq!(source.take_array::<2>(), None);
-        assert_eq!((source.take(1), source.rest()), (Some(&[3][..]), &[][..]));
     }
 }

@@ -29,6 +29,14 @@ impl<'b, 'de, D> Bounded<'b, 'de, D> {
 }
 
 impl<'de, D: Deserializer<'de>> Bounded<'_, 'de, D> {
+    /// The length of what follows, of which only the length is read.
+    #[inline]
+    fn len(self) -> Result<usize, Error<D::Error>> {
+        let bounds = self.bounds;
+        let len = self.inner.deserialize_seq(plain::Length).map_err(|error| bounds.recover(error))?;
+        len.ok_or_else(|| Error::said(END_INSIDE))
+    }
+
     /// A sequence of anything.
     #[inline]
     fn deserialize_elements<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error<D::Error>> {
@@ -78,7 +86,7 @@ macro_rules! number {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             let bounds = self.bounds;
             if self.direct {
-                let bytes = bounds.bytes.take_array().ok_or_else(|| Error::said(END_INSIDE))?;
+                let bytes = bounds.bytes.array().ok_or_else(|| Error::said(END_INSIDE))?;
                 return visitor.$visit(<$type>::from_ne_bytes(bytes));
             }
             let visitor =
@@ -110,8 +118,32 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, 'de, D> {
     type Error = Error<D::Error>;
 
     leaf! {
-        deserialize_bool deserialize_i8 deserialize_u8 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_identifier
+        deserialize_bool deserialize_i8 deserialize_u8 deserialize_char deserialize_str
+        deserialize_bytes deserialize_unit deserialize_identifier
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.direct
+            && let Some(owned) = plain::made_by::<V>()
+        {
+            let source = self.bounds.bytes;
+            return (owned.read)(source, self.len()?).map_err(Error::said);
+        }
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if !self.direct {
+            return self.deserialize_bytes(visitor);
+        }
+        let source = self.bounds.bytes;
+        let len = self.len()?;
+        match source.give(len) {
+            Some(bytes) => visitor.visit_byte_buf(bytes),
+            None => visitor.visit_borrowed_bytes(source.lend(len).ok_or_else(|| Error::said(END_INSIDE))?),
+        }
     }
 
     number! {
@@ -130,15 +162,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, 'de, D> {
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         if self.direct
-            && let Some(vector) = plain::collected_by::<V>()
+            && let Some(owned) = plain::made_by::<V>()
         {
             below::<D::Error>(self.depth)?;
             let bounds = self.bounds;
-            let len = self.inner.deserialize_seq(plain::Length).map_err(|error| bounds.recover(error))?;
-            let bytes = len.and_then(|len| bounds.bytes.take(len.checked_mul(vector.element)?));
-            let bytes = bytes.ok_or_else(|| Error::said(END_INSIDE))?;
-            bounds.count_elements(bytes.len() / vector.element)?;
-            return (vector.read)(bytes).map_err(Error::said);
+            let len = self.len()?;
+            let value = (owned.read)(bounds.bytes, len).map_err(Error::said)?;
+            bounds.count_elements(len)?;
+            return Ok(value);
         }
         self.deserialize_elements(visitor)
     }

@@ -20,9 +20,11 @@ mod test;
 use std::cell::Cell;
 use std::fmt;
 
-pub(crate) use bytes::Source;
+use crate::sys::source::Source;
+
 pub(super) use bytes::{Full, Sink};
 pub(super) use de::Bounded as BoundedDeserializer;
+pub(super) use plain::{NO_BOOL, NO_TEXT};
 pub(super) use ser::Bounded as BoundedSerializer;
 
 /// How many containers, options, newtypes and enum variants may be inside each other.

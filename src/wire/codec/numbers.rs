@@ -73,6 +73,7 @@ fn slices_of_every_number_come_back_whatever_their_length() {
             let bytes = bytes_of(&vector);
             assert_eq!(bytes_of(&vector[..]), bytes);
             assert_eq!(decode::<Vec<T>>(&bytes).as_ref(), Ok(&vector));
+            assert_eq!(decode_owned::<Vec<T>>(bytes.clone()).as_ref(), Ok(&vector));
             assert_eq!(decode::<Box<[T]>>(&bytes).as_deref(), Ok(&vector[..]));
             assert_eq!(decode::<Cow<'_, [T]>>(&bytes).as_deref(), Ok(&vector[..]));
         }
@@ -262,4 +263,107 @@ fn the_number_of_a_variant_is_not_read_from_what_follows_it() {
     }
     assert_eq!(decode(&bytes_of(&Numbered(300, 5))), Ok(Numbered(300, 5)));
     assert_eq!(decode(&bytes_of(&vec![Numbered(0, u64::MAX); 2])), Ok(vec![Numbered(0, u64::MAX); 2]));
+}
+
+/// Decodes a message of its own and tells whether the memory that `find` finds in the value is the message's.
+#[track_caller]
+fn is_the_message<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    value: &T,
+    find: impl Fn(&T) -> *const u8,
+) -> bool {
+    let message = bytes_of(value);
+    let place = message.as_ptr();
+    let decoded: T = decode_owned(message).unwrap();
+    assert_eq!(&decoded, value);
+    find(&decoded) == place
+}
+
+#[test]
+fn a_large_vector_or_text_is_the_memory_of_its_message() {
+    let large = || samples::<u8>(100_000);
+    let text = || "text".repeat(10_000);
+    assert!(is_the_message(&large(), |bytes| bytes.as_ptr()));
+    assert!(is_the_message(&large().into_boxed_slice(), |bytes| bytes.as_ptr()));
+    assert!(is_the_message(&text(), |text| text.as_ptr()));
+    assert!(is_the_message(&Ok::<_, String>(large()), |bytes| bytes.as_ref().unwrap().as_ptr()));
+    assert!(is_the_message(&Err::<u8, _>(text()), |text| text.as_ref().unwrap_err().as_ptr()));
+    let image = |bytes| ("a name".to_owned(), 640u32, Some(bytes), vec![1.5f64; 3], "another".to_owned());
+    assert!(is_the_message(&image(large()), |image| image.2.as_ref().unwrap().as_ptr()));
+    assert!(is_the_message(&vec![vec![1], large(), vec![2, 3]], |many| many[1].as_ptr()));
+    // Not one that would keep as much again, or that has other numbers, whose memory is aligned in another way.
+    assert!(!is_the_message(&vec![large(), large()], |many| many[0].as_ptr()));
+    assert!(!is_the_message(&samples::<u64>(10_000), |words| words.as_ptr().cast()));
+    // A callback leaves the message where it is.
+    assert_eq!(decode::<Vec<u8>>(&bytes_of(&large())), Ok(large()));
+}
+
+#[test]
+fn what_somebody_still_looks_at_is_not_taken() {
+    /// Holds on to the text that it was lent, while it reads the bytes that follow.
+    #[derive(Debug, PartialEq, Serialize)]
+    struct Labelled(&'static str, Vec<u8>, bool);
+    struct Parts;
+    impl<'de> Visitor<'de> for Parts {
+        type Value = Labelled;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a label and bytes")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Labelled, A::Error> {
+            let label: &'de str = seq.next_element()?.unwrap();
+            let mut bytes: Vec<u8> = seq.next_element()?.unwrap();
+            bytes.fill(0);
+            let last = seq.next_element()?.unwrap();
+            assert_eq!(label, "label");
+            Ok(Labelled("label", bytes, last))
+        }
+    }
+    impl<'de> Deserialize<'de> for Labelled {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Labelled, D::Error> {
+            deserializer.deserialize_tuple(3, Parts)
+        }
+    }
+    let bytes = bytes_of(&Labelled("label", samples(100_000), true));
+    assert_eq!(decode_owned(bytes), Ok(Labelled("label", vec![0; 100_000], true)));
+}
+
+#[test]
+fn large_text_that_is_none_is_refused() {
+    let mut bytes = bytes_of(&"x".repeat(10_000));
+    *bytes.last_mut().unwrap() = 0xff;
+    assert_eq!(decode::<String>(&bytes), Err("a string is not UTF-8".to_owned()));
+    assert_eq!(decode_owned::<String>(bytes), Err("a string is not UTF-8".to_owned()));
+}
+
+#[test]
+fn bytes_of_other_crates_are_the_memory_of_their_message_too() {
+    /// As `bytes::Bytes` and `serde_bytes::ByteBuf` do it.
+    #[derive(Debug, PartialEq)]
+    struct Buffer(Vec<u8>);
+    impl Serialize for Buffer {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+    struct Take;
+    impl<'de> Visitor<'de> for Take {
+        type Value = Buffer;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+        fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Buffer, E> {
+            Ok(Buffer(bytes.to_vec()))
+        }
+        fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Buffer, E> {
+            Ok(Buffer(bytes))
+        }
+    }
+    impl<'de> Deserialize<'de> for Buffer {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Buffer, D::Error> {
+            deserializer.deserialize_byte_buf(Take)
+        }
+    }
+    round(Buffer(samples(3)));
+    assert!(is_the_message(&Buffer(samples(100_000)), |buffer| buffer.0.as_ptr()));
+    assert!(is_the_message(&(7u64, Buffer(samples(100_000)), 'x'), |(_, buffer, _)| buffer.0.as_ptr()));
+    assert_eq!(bytes_of(&Buffer(samples(300))), bytes_of(&samples::<u8>(300)));
 }

@@ -19,6 +19,7 @@ pub(super) fn bytes_of<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 pub(super) fn round<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     let bytes = bytes_of(&value);
     assert_eq!(decode::<T>(&bytes).as_ref(), Ok(&value));
+    assert_eq!(decode_owned::<T>(bytes.clone()).as_ref(), Ok(&value));
     // No proper beginning of the bytes is the value too, since every type tried here ends with its last byte.
     for cut in 0..bytes.len() {
         assert!(decode::<T>(&bytes[..cut]).is_err(), "{value:?} cut to {cut} of {} bytes", bytes.len());
