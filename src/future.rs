@@ -385,7 +385,7 @@ impl<T: DeserializeOwned> TaskFuture<T> {
                     Outcome::Value { ran_for, .. } => ran_for,
                     Outcome::Failed(_) => Duration::ZERO,
                 };
-                (decode(self.slot.task, &outcome), ran_for)
+                (take(self.slot.task, outcome), ran_for)
             }
             None => {
                 let message = "the result was already taken from this future".to_owned();
@@ -400,11 +400,23 @@ impl<T: DeserializeOwned> TaskFuture<T> {
 
 /// Turns an outcome into the task's own type, on the thread of whoever asked.
 fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<T, TaskError> {
-    let bytes = match outcome {
-        Outcome::Value { bytes, .. } => bytes,
-        Outcome::Failed(error) => return Err(error.clone()),
-    };
-    let message = match guarded(|| codec::decode(bytes)) {
+    match outcome {
+        Outcome::Value { bytes, .. } => decoded(task, || codec::decode(bytes)),
+        Outcome::Failed(error) => Err(error.clone()),
+    }
+}
+
+/// The same of an outcome that nobody else asks for, unless a callback still has it: its memory may become the value's.
+fn take<T: DeserializeOwned>(task: &'static str, outcome: Arc<Outcome>) -> Result<T, TaskError> {
+    match Arc::try_unwrap(outcome) {
+        Ok(Outcome::Value { bytes, .. }) => decoded(task, || codec::decode_owned(bytes)),
+        Ok(Outcome::Failed(error)) => Err(error),
+        Err(shared) => decode(task, &shared),
+    }
+}
+
+fn decoded<T>(task: &'static str, decode: impl FnOnce() -> Result<T, String>) -> Result<T, TaskError> {
+    let message = match guarded(decode) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(message)) => message,
         Err(payload) => payload.while_doing("decoding the result"),

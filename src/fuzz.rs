@@ -54,6 +54,8 @@ enum Value {
     Boxed(Option<Box<Value>>),
     Units(Vec<()>),
     Real(u64),
+    Words(Vec<u64>),
+    Flags(Vec<bool>),
 }
 
 /// What decodes encodes to bytes that decode to the same; what does not decode is an error.
@@ -66,6 +68,7 @@ pub fn values(bytes: &[u8]) {
     let _ = codec::decode::<Hello>(bytes);
     let _ = codec::decode::<crate::error::Panic>(bytes);
     let _ = codec::decode::<(String, Vec<Option<u64>>, [u8; 7])>(bytes);
+    let _ = codec::decode::<(Vec<u128>, Box<[f32]>, Vec<Vec<i16>>, f64)>(bytes);
 }
 
 /// The bytes of a fuzzer as decisions.

@@ -233,7 +233,7 @@ struct Units(Vec<()>, #[serde(skip)] u64);
 /// Writes a length alone: what a hostile worker could send.
 impl Serialize for Units {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.1.serialize(serializer)
+        serializer.serialize_seq(usize::try_from(self.1).ok())?.end()
     }
 }
 

@@ -13,10 +13,12 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod oom;
 pub(crate) mod own_pid;
+pub(crate) mod plain;
 pub(crate) mod process;
 #[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 pub(crate) mod socket;
+pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod threads;

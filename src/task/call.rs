@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 
 use super::Task;
-use crate::wire::codec::{self, EncodeError};
+use crate::wire::codec::{self, EncodeError, Source};
 
 /// The arguments of one call, on their way to the function. Passed to the code that `#[task]` writes.
 #[doc(hidden)]
 pub struct Call<'a> {
-    args: &'a [u8],
+    args: &'a Source<'a>,
     /// Where the encoded result goes.
     output: &'a mut Vec<u8>,
     /// The largest result that may be sent, in bytes.
@@ -46,7 +46,7 @@ pub struct Payload(pub Option<String>);
 
 impl<'a> Call<'a> {
     pub(crate) fn new(
-        args: &'a [u8],
+        args: &'a Source<'a>,
         output: &'a mut Vec<u8>,
         limit: usize,
         stages: &'a dyn Stages,
@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
         A: Deserialize<'a>,
         R: Serialize,
     {
-        let args = match guarded(|| codec::decode::<A>(self.args)) {
+        let args = match guarded(|| codec::decode_borrowed::<A>(self.args)) {
             Ok(Ok(args)) => args,
             Ok(Err(message)) => return Reply::ArgsDecode(message),
             Err(payload) => return Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
@@ -96,7 +96,7 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("args", &self.args.len()).finish_non_exhaustive()
+        f.debug_struct("Call").field("args", &self.args.left()).finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,20 @@
 //! Values as bytes. The only file that names postcard.
 //!
 //! The format is compact and does not describe itself: what decodes must be the type that was encoded, which the
-//! hand-shake between the two processes makes sure of.
+//! hand-shake between the two processes makes sure of. It is postcard's but for numbers of more than one byte, which are
+//! the bytes that they have in memory: their slices are copied as a whole, and no message is long enough for shorter
+//! numbers to be worth their time.
 
-use postcard::ser_flavors::{Flavor, Size};
+use postcard::{de_flavors, ser_flavors};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bounded::{
-    BoundedDeserializer, BoundedSerializer, Bounds, Cause, FREE_ELEMENTS, too_many_elements,
+    BoundedDeserializer, BoundedSerializer, Bounds, Cause, END_INSIDE, FREE_ELEMENTS, Full, NO_BOOL, NO_TEXT,
+    Sink, too_many_elements,
 };
+
+pub(crate) use crate::sys::source::{Body, Source};
 
 /// Why a value has no bytes.
 #[derive(Debug)]
@@ -28,21 +34,20 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), EncodeError> {
-    let mut tail = Tail::new(out, limit);
-    let bounds = Bounds::for_bytes(limit);
-    let mut serializer = postcard::Serializer { output: &mut tail };
+    let bounds = Bounds::new(Sink::new(out, limit), limit);
+    let mut serializer = postcard::Serializer { output: &bounds.bytes };
     let mut result = value.serialize(BoundedSerializer::new(&mut serializer, &bounds));
     let elements = limit.saturating_add(FREE_ELEMENTS) - bounds.elements_left();
-    if result.is_ok() && elements > tail.len().saturating_add(FREE_ELEMENTS) {
+    if result.is_ok() && elements > bounds.bytes.len().saturating_add(FREE_ELEMENTS) {
         result = Err(too_many_elements());
     }
     // Asked first and not read from the result, because a `Serialize` may lose an error or replace it.
-    if tail.full {
+    if bounds.bytes.is_full() {
         return Err(EncodeError::TooLarge);
     }
     match result {
         Ok(()) => {
-            tail.keep();
+            bounds.bytes.keep();
             Ok(())
         }
         Err(error) => Err(EncodeError::Refused(match error.into_cause() {
@@ -54,18 +59,30 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 
 /// How many bytes a value has, without making them; 0 if it has none. For telling how much too large it is.
 pub(crate) fn size<T: Serialize + ?Sized>(value: &T) -> u64 {
-    let bounds = Bounds::for_bytes(usize::MAX);
-    let mut serializer = postcard::Serializer { output: Size::default() };
+    let mut nothing = Vec::new();
+    let bounds = Bounds::new(Sink::counting(&mut nothing), usize::MAX);
+    let mut serializer = postcard::Serializer { output: &bounds.bytes };
     match value.serialize(BoundedSerializer::new(&mut serializer, &bounds)) {
-        Ok(()) => serializer.output.finalize().map_or(0, |size| size as u64),
+        Ok(()) => bounds.bytes.counted(),
         Err(_) => 0,
     }
 }
 
-/// The value that all of `bytes` are. Text and bytes are borrowed where the type allows it.
-pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
-    let bounds = Bounds::for_bytes(bytes.len());
-    let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+/// The value that all of `bytes` are.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode_borrowed(&Source::new(bytes))
+}
+
+/// The value that all of `bytes` are; their memory may become a part of it.
+pub(crate) fn decode_owned<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, String> {
+    decode_borrowed(&Body::new(bytes).source())
+}
+
+/// The value that all bytes of `source` are. Text and bytes are borrowed where the type allows it.
+pub(crate) fn decode_borrowed<'de, T: Deserialize<'de>>(source: &'de Source<'de>) -> Result<T, String> {
+    let len = source.left();
+    let bounds = Bounds::new(source, len);
+    let mut deserializer = postcard::Deserializer::from_flavor(Reader(source));
     let value =
         T::deserialize(BoundedDeserializer::new(&mut deserializer, &bounds)).map_err(|error| match error
             .into_cause()
@@ -73,84 +90,52 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, St
             Cause::Said(text) => text,
             Cause::Format(error) => explain(&error),
         })?;
-    match deserializer.finalize() {
-        Ok([]) => Ok(value),
-        Ok(rest) => Err(format!(
-            "{} of {} bytes are left over after the value; its type must read all that it writes",
-            rest.len(),
-            bytes.len()
+    match source.left() {
+        0 => Ok(value),
+        left => Err(format!(
+            "{left} of {len} bytes are left over after the value; its type must read all that it writes"
         )),
-        Err(error) => Err(explain(&error)),
     }
 }
 
-/// The part of a buffer that one value is written to. It goes away again unless the value is kept.
-struct Tail<'a> {
-    out: &'a mut Vec<u8>,
-    /// Where the value starts.
-    start: usize,
-    /// The length that `out` must not exceed.
-    end: usize,
-    /// Something did not fit. Nothing may be kept then, since later and smaller writes may have fitted.
-    full: bool,
-}
-
-impl<'a> Tail<'a> {
-    fn new(out: &'a mut Vec<u8>, limit: usize) -> Tail<'a> {
-        let start = out.len();
-        Tail { out, start, end: start.saturating_add(limit), full: false }
-    }
-
-    fn len(&self) -> usize {
-        self.out.len() - self.start
-    }
-
-    fn keep(mut self) {
-        self.start = self.out.len();
-    }
-
-    /// Makes room for `more` bytes, if the limit and the memory allow them.
-    #[inline]
-    fn reserve(&mut self, more: usize) -> postcard::Result<()> {
-        let len = self.out.len();
-        if more <= self.end - len && (more <= self.out.capacity() - len || self.grow(more)) {
-            return Ok(());
-        }
-        self.full = true;
-        Err(postcard::Error::SerializeBufferFull)
-    }
-
-    /// Doubles the capacity as a `Vec` would, but not beyond the limit, and by less where memory is short. The
-    /// caller has checked that the limit allows `more`.
-    #[cold]
-    fn grow(&mut self, more: usize) -> bool {
-        let len = self.out.len();
-        let wanted = self.out.capacity().saturating_mul(2).max(64).min(self.end).max(len + more);
-        self.out.try_reserve_exact(wanted - len).is_ok() || self.out.try_reserve_exact(more).is_ok()
-    }
-}
-
-impl Drop for Tail<'_> {
-    fn drop(&mut self) {
-        self.out.truncate(self.start);
-    }
-}
-
-impl Flavor for &mut Tail<'_> {
+impl ser_flavors::Flavor for &Sink<'_> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.reserve(1)?;
-        self.out.push(byte);
-        Ok(())
+        self.push(byte).map_err(|Full| postcard::Error::SerializeBufferFull)
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.reserve(bytes.len())?;
-        self.out.extend_from_slice(bytes);
+        self.write(bytes).map_err(|Full| postcard::Error::SerializeBufferFull)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+/// The format reads from what the wrapper around it reads from as well.
+struct Reader<'de>(&'de Source<'de>);
+
+impl<'de> de_flavors::Flavor<'de> for Reader<'de> {
+    type Remainder = ();
+    type Source = &'de [u8];
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        self.0.array().map(|[byte]| byte).ok_or(postcard::Error::DeserializeUnexpectedEnd)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.left())
+    }
+
+    #[inline]
+    fn try_take_n(&mut self, len: usize) -> postcard::Result<&'de [u8]> {
+        self.0.lend(len).ok_or(postcard::Error::DeserializeUnexpectedEnd)
     }
 
     fn finalize(self) -> postcard::Result<()> {
@@ -171,11 +156,11 @@ fn explain(error: &postcard::Error) -> String {
             "a sequence or map does not know its length in advance; collect it first (`flatten` makes such a map)"
         }
         Error::CollectStrError => "a `Display` used for encoding failed, or did not write the same twice",
-        Error::DeserializeUnexpectedEnd => "the bytes end in the middle of the value",
+        Error::DeserializeUnexpectedEnd => END_INSIDE,
         Error::DeserializeBadVarint => "an integer or a length is out of range for its type",
-        Error::DeserializeBadBool => "a bool is neither 0 nor 1",
+        Error::DeserializeBadBool => NO_BOOL,
         Error::DeserializeBadChar => "a char is not one Unicode character",
-        Error::DeserializeBadUtf8 => "a string is not UTF-8",
+        Error::DeserializeBadUtf8 => NO_TEXT,
         Error::DeserializeBadOption => "an option is neither absent nor present",
         Error::DeserializeBadEnum => "an enum's variant is out of range",
         other => return other.to_string().to_lowercase(),
@@ -183,5 +168,7 @@ fn explain(error: &postcard::Error) -> String {
     .to_owned()
 }
 
+#[cfg(test)]
+mod numbers;
 #[cfg(test)]
 mod test;

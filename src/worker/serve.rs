@@ -9,7 +9,7 @@ use crate::faults::{self, Point};
 use crate::sys::{process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Inbound, Received, Speaker};
-use crate::wire::codec;
+use crate::wire::codec::{self, Body};
 use crate::wire::frame::{Frame, Header, Kind};
 
 use super::desk::Desk;
@@ -46,9 +46,9 @@ pub(crate) fn serve(serve: Serve) -> OwnedFd {
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
                 initializer = false;
-                worker.initialise(&frame)
+                worker.initialise(frame)
             }
-            Kind::Run if !initializer => worker.run(&frame),
+            Kind::Run if !initializer => worker.run(frame),
             // `Retire`, or a parent that has lost its mind: either way this worker is done.
             _ => {
                 let _ = faults::hit(Point::Exit);
@@ -118,7 +118,7 @@ impl Worker {
         inbound.next(self.speaker.socket(), true)
     }
 
-    fn run(&mut self, frame: &Frame) -> io::Result<()> {
+    fn run(&mut self, frame: Frame) -> io::Result<()> {
         let seq = frame.header.seq;
         faults::task(frame.header.fault);
         faults::hit(Point::Request)?;
@@ -127,7 +127,8 @@ impl Worker {
         }
         let began = Instant::now();
         let desk = Arc::clone(&self.desk);
-        let kind = self.call(frame, &OnBoard { desk: &desk, header: frame.header });
+        let board = OnBoard { desk: &desk, header: frame.header };
+        let kind = self.call(frame, &board);
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
             _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
@@ -148,7 +149,7 @@ impl Worker {
         Ok(())
     }
 
-    fn initialise(&mut self, frame: &Frame) -> io::Result<()> {
+    fn initialise(&mut self, frame: Frame) -> io::Result<()> {
         struct Untold;
         impl Stages for Untold {
             fn starting(&self) {}
@@ -166,13 +167,14 @@ impl Worker {
     }
 
     /// Calls the function that a frame names and leaves the body of the reply in `output`.
-    fn call(&mut self, frame: &Frame, stages: &dyn Stages) -> Kind {
+    fn call(&mut self, frame: Frame, stages: &dyn Stages) -> Kind {
         self.output.clear();
         panic::begin(frame.header.seq);
         let Some(entry) = Registry::get().entry(TaskNumber(frame.header.task)) else {
             return self.say(Kind::ArgsRefused, &"the worker does not know this task");
         };
-        match (entry.run)(Call::new(&frame.body, &mut self.output, self.limit, stages)) {
+        let mut args = Body::new(frame.body);
+        match (entry.run)(Call::new(&args.source(), &mut self.output, self.limit, stages)) {
             // The second variant of an enum is how serde tells an `Err`.
             Reply::Ok if entry.fallible && self.output.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,

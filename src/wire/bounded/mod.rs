@@ -5,9 +5,14 @@
 //! many elements it has, and they keep the text of an error that the type itself raised, which the format drops.
 //! Both directions count alike, so what is refused is refused where it is made.
 //!
+//! They also pass numbers by the format, see [`plain`]: a number is the bytes that it has in memory, and so a slice
+//! of numbers is copied as a whole.
+//!
 //! **Invariant:** a value that encodes within the bounds decodes within them.
 
+mod bytes;
 mod de;
+mod plain;
 mod ser;
 #[cfg(test)]
 mod test;
@@ -15,7 +20,11 @@ mod test;
 use std::cell::Cell;
 use std::fmt;
 
+use crate::sys::source::Source;
+
+pub(super) use bytes::{Full, Sink};
 pub(super) use de::Bounded as BoundedDeserializer;
+pub(super) use plain::{NO_BOOL, NO_TEXT};
 pub(super) use ser::Bounded as BoundedSerializer;
 
 /// How many containers, options, newtypes and enum variants may be inside each other.
@@ -25,9 +34,9 @@ pub(super) const MAX_DEPTH: u32 = 128;
 /// come near the bound; this is the allowance for those that take none.
 pub(super) const FREE_ELEMENTS: usize = 65_536;
 
-/// What is counted over one whole value.
-#[derive(Default)]
-pub(super) struct Bounds {
+/// What is counted over one whole value, and its bytes: a [`Sink`] or a [`Source`].
+pub(super) struct Bounds<B> {
+    pub(super) bytes: B,
     /// How many more elements of sequences and maps may follow. Fields of tuples and structs are not elements: their
     /// number is the type's and not the sender's.
     elements_left: Cell<usize>,
@@ -35,10 +44,11 @@ pub(super) struct Bounds {
     said: Cell<Option<String>>,
 }
 
-impl Bounds {
+impl<B> Bounds<B> {
     /// The bounds of a value of so many bytes.
-    pub(super) fn for_bytes(bytes: usize) -> Bounds {
-        Bounds { elements_left: Cell::new(bytes.saturating_add(FREE_ELEMENTS)), said: Cell::new(None) }
+    pub(super) fn new(bytes: B, len: usize) -> Bounds<B> {
+        let elements_left = Cell::new(len.saturating_add(FREE_ELEMENTS));
+        Bounds { bytes, elements_left, said: Cell::new(None) }
     }
 
     /// How many more elements may follow.
@@ -55,7 +65,12 @@ impl Bounds {
 
     #[inline]
     fn count_element<E>(&self) -> Result<(), Error<E>> {
-        match self.elements_left.get().checked_sub(1) {
+        self.count_elements(1)
+    }
+
+    #[inline]
+    fn count_elements<E>(&self, elements: usize) -> Result<(), Error<E>> {
+        match self.elements_left.get().checked_sub(elements) {
             Some(left) => {
                 self.elements_left.set(left);
                 Ok(())
@@ -106,6 +121,9 @@ pub(super) fn too_many_elements<E>() -> Error<E> {
     ))
 }
 
+/// What is said of bytes that end too early.
+pub(super) const END_INSIDE: &str = "the bytes end in the middle of the value";
+
 /// Why a value was refused. One pointer wide, so that results on the hot path stay small.
 pub(super) struct Error<E>(Box<Cause<E>>);
 
@@ -119,8 +137,8 @@ pub(super) enum Cause<E> {
 
 impl<E> Error<E> {
     #[cold]
-    fn said(text: String) -> Error<E> {
-        Error(Box::new(Cause::Said(text)))
+    fn said(text: impl Into<String>) -> Error<E> {
+        Error(Box::new(Cause::Said(text.into())))
     }
 
     /// Who refused, and why.

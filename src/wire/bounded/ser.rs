@@ -7,35 +7,46 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{Bounds, Error, below};
+use super::{Bounds, Error, Full, Sink, below, plain};
 
 /// A serializer that counts, or one of its compounds. A compound's depth is that of what it contains.
-pub(in crate::wire) struct Bounded<'b, S> {
+pub(in crate::wire) struct Bounded<'b, 's, S> {
     inner: S,
     depth: u32,
-    bounds: &'b Bounds,
+    bounds: &'b Bounds<Sink<'s>>,
 }
 
-impl<'b, S> Bounded<'b, S> {
+impl<'b, 's, S> Bounded<'b, 's, S> {
     /// At the outermost level of a value.
-    pub(in crate::wire) fn new(inner: S, bounds: &'b Bounds) -> Bounded<'b, S> {
+    pub(in crate::wire) fn new(inner: S, bounds: &'b Bounds<Sink<'s>>) -> Bounded<'b, 's, S> {
         Bounded { inner, depth: 0, bounds }
     }
 
     #[inline]
-    fn inside<'v, T: ?Sized>(&self, value: &'v T) -> Inside<'b, 'v, T> {
+    fn write<E>(&self, bytes: &[u8]) -> Result<(), Error<E>> {
+        write(self.bounds, bytes)
+    }
+
+    #[inline]
+    fn inside<'v, T: ?Sized>(&self, value: &'v T) -> Inside<'b, 's, 'v, T> {
         Inside { value, depth: self.depth, bounds: self.bounds }
     }
 }
 
-/// A value at some level.
-struct Inside<'b, 'v, T: ?Sized> {
-    value: &'v T,
-    depth: u32,
-    bounds: &'b Bounds,
+/// Writes past the format. That something did not fit, the sink remembers, and it goes before what is said.
+#[inline]
+fn write<E>(bounds: &Bounds<Sink<'_>>, bytes: &[u8]) -> Result<(), Error<E>> {
+    bounds.bytes.write(bytes).map_err(|Full| Error::said("the value is too large"))
 }
 
-impl<T: Serialize + ?Sized> Serialize for Inside<'_, '_, T> {
+/// A value at some level.
+struct Inside<'b, 's, 'v, T: ?Sized> {
+    value: &'v T,
+    depth: u32,
+    bounds: &'b Bounds<Sink<'s>>,
+}
+
+impl<T: Serialize + ?Sized> Serialize for Inside<'_, '_, '_, T> {
     #[inline]
     fn serialize<S: Serializer>(&self, inner: S) -> Result<S::Ok, S::Error> {
         self.value
@@ -63,6 +74,18 @@ macro_rules! leaf {
     };
 }
 
+/// Numbers of several bytes, which the format would write in another way than memory holds them.
+macro_rules! number {
+    ($($method:ident ($type:ty))*) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<S::Ok, Self::Error> {
+            self.write(&value.to_ne_bytes())?;
+            // A unit has no bytes, but tells the format that this was all.
+            self.inner.serialize_unit().map_err(|error| self.bounds.recover(error))
+        }
+    )*};
+}
+
 /// Values that contain one other.
 macro_rules! wrapper {
     ($($method:ident ($($arg:ident: $type:ty),*))*) => {$(
@@ -86,22 +109,47 @@ macro_rules! compound {
     )*};
 }
 
-impl<'b, S: Serializer> Serializer for Bounded<'b, S> {
+impl<'b, 's, S: Serializer> Serializer for Bounded<'b, 's, S> {
     type Ok = S::Ok;
     type Error = Error<S::Error>;
-    type SerializeSeq = Bounded<'b, S::SerializeSeq>;
-    type SerializeTuple = Bounded<'b, S::SerializeTuple>;
-    type SerializeTupleStruct = Bounded<'b, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Bounded<'b, S::SerializeTupleVariant>;
-    type SerializeMap = Bounded<'b, S::SerializeMap>;
-    type SerializeStruct = Bounded<'b, S::SerializeStruct>;
-    type SerializeStructVariant = Bounded<'b, S::SerializeStructVariant>;
+    type SerializeSeq = Bounded<'b, 's, S::SerializeSeq>;
+    type SerializeTuple = Bounded<'b, 's, S::SerializeTuple>;
+    type SerializeTupleStruct = Bounded<'b, 's, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Bounded<'b, 's, S::SerializeTupleVariant>;
+    type SerializeMap = Bounded<'b, 's, S::SerializeMap>;
+    type SerializeStruct = Bounded<'b, 's, S::SerializeStruct>;
+    type SerializeStructVariant = Bounded<'b, 's, S::SerializeStructVariant>;
 
     leaf! {
-        serialize_bool(bool) serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64)
-        serialize_i128(i128) serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64)
-        serialize_u128(u128) serialize_f32(f32) serialize_f64(f64) serialize_char(char)
+        serialize_bool(bool) serialize_i8(i8) serialize_u8(u8) serialize_char(char)
         serialize_str(&str) serialize_bytes(&[u8]) serialize_unit() serialize_unit_struct(&'static str)
+    }
+
+    number! {
+        serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
+        serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128)
+        serialize_f32(f32) serialize_f64(f64)
+    }
+
+    #[inline]
+    fn collect_seq<I>(self, elements: I) -> Result<S::Ok, Self::Error>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        if let Some((len, bytes)) = plain::memory(&elements) {
+            below(self.depth)?;
+            let bounds = self.bounds;
+            let seq = self.inner.serialize_seq(Some(len)).map_err(|error| bounds.recover(error))?;
+            write(bounds, bytes)?;
+            bounds.count_elements(len)?;
+            return seq.end().map_err(|error| bounds.recover(error));
+        }
+        let mut elements = elements.into_iter();
+        let (least, most) = elements.size_hint();
+        let mut seq = self.serialize_seq(most.filter(|&most| most == least))?;
+        elements.try_for_each(|element| SerializeSeq::serialize_element(&mut seq, &element))?;
+        SerializeSeq::end(seq)
     }
 
     wrapper! {
@@ -151,7 +199,7 @@ impl<'b, S: Serializer> Serializer for Bounded<'b, S> {
     }
 }
 
-impl<S: SerializeSeq> SerializeSeq for Bounded<'_, S> {
+impl<S: SerializeSeq> SerializeSeq for Bounded<'_, '_, S> {
     type Ok = S::Ok;
     type Error = Error<S::Error>;
 
@@ -168,7 +216,7 @@ impl<S: SerializeSeq> SerializeSeq for Bounded<'_, S> {
     }
 }
 
-impl<S: SerializeMap> SerializeMap for Bounded<'_, S> {
+impl<S: SerializeMap> SerializeMap for Bounded<'_, '_, S> {
     type Ok = S::Ok;
     type Error = Error<S::Error>;
 
@@ -194,7 +242,7 @@ impl<S: SerializeMap> SerializeMap for Bounded<'_, S> {
 /// Compounds whose number of parts is the type's, not the value's.
 macro_rules! parts {
     ($($compound:ident $method:ident ($($key:ident)?))*) => {$(
-        impl<S: $compound> $compound for Bounded<'_, S> {
+        impl<S: $compound> $compound for Bounded<'_, '_, S> {
             type Ok = S::Ok;
             type Error = Error<S::Error>;
 

@@ -1,0 +1,186 @@
+//! Numbers as the bytes they are, and the question which type a generic one is.
+//!
+//! Serde describes a slice element by element. Whoever finds out that a generic type is a slice of numbers can copy
+//! it as a whole.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+
+/// A type whose values can be seen as bytes.
+///
+/// # Safety
+///
+/// There is no padding: all bytes of a value are initialised.
+pub(crate) unsafe trait Solid: Copy + 'static {}
+
+/// A type whose values can be made of bytes.
+///
+/// # Safety
+///
+/// All bytes of the right number are a value, and there is no lifetime in the type, not even `'static`.
+pub(crate) unsafe trait Number: Solid {}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        // SAFETY: primitive numbers have no padding.
+        unsafe impl Solid for $number {}
+        // SAFETY: any bits are one of their values.
+        unsafe impl Number for $number {}
+    )*};
+}
+
+// SAFETY: it is one byte, which is 0 or 1.
+unsafe impl Solid for bool {}
+
+numbers! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 }
+
+/// A type that is known down to its last lifetime, because it has none.
+///
+/// # Safety
+///
+/// There is no lifetime in the type, not even `'static`.
+pub(crate) unsafe trait Lifeless: 'static {}
+
+// SAFETY: numbers have no lifetimes, and a vector adds none.
+unsafe impl<N: Number> Lifeless for Vec<N> {}
+// SAFETY: nothing in it has a lifetime.
+unsafe impl Lifeless for Vec<bool> {}
+// SAFETY: nothing in it has a lifetime.
+unsafe impl Lifeless for String {}
+
+/// Equal for two types that are the same but for their lifetimes, and only for them.
+#[inline]
+pub(crate) fn id_of<T: ?Sized>() -> TypeId {
+    trait Identified {
+        fn id(&self) -> TypeId
+        where
+            Self: 'static;
+    }
+    impl<T: ?Sized> Identified for PhantomData<T> {
+        #[inline]
+        fn id(&self) -> TypeId
+        where
+            Self: 'static,
+        {
+            TypeId::of::<T>()
+        }
+    }
+    let mortal: &dyn Identified = &PhantomData::<T>;
+    // SAFETY: only the lifetime bound of the trait object changes, which has no representation. The object is of no
+    // size and its one method reads nothing of it, so nothing that lived too short can be reached.
+    let immortal = unsafe { std::mem::transmute::<&dyn Identified, &(dyn Identified + 'static)>(mortal) };
+    immortal.id()
+}
+
+/// `value` as the type that it has under another name.
+#[inline]
+pub(crate) fn under_other_name<A: Lifeless, B>(value: A) -> Result<B, A> {
+    if id_of::<A>() != id_of::<B>() {
+        return Err(value);
+    }
+    let value = ManuallyDrop::new(value);
+    // SAFETY: the two types are the same but for lifetimes, and the one has none, so they are the same. The value is
+    // read once and not dropped in its old place.
+    Ok(unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, B>(&value) })
+}
+
+/// What `value` refers to, if it is a `&[T]` or a `&Vec<T>`.
+#[inline]
+pub(crate) fn referred<T: Copy + 'static, V>(value: &V) -> Option<&[T]> {
+    let id = id_of::<V>();
+    if id == TypeId::of::<&'static [T]>() {
+        // SAFETY: but for its lifetime `V` is `&[T]`. That lifetime is at least that of `value`, which the result has.
+        return Some(unsafe { *std::ptr::from_ref(value).cast::<&[T]>() });
+    }
+    if id == TypeId::of::<&'static Vec<T>>() {
+        // SAFETY: as above, with `&Vec<T>`.
+        let vector: &Vec<T> = unsafe { *std::ptr::from_ref(value).cast::<&Vec<T>>() };
+        return Some(vector);
+    }
+    None
+}
+
+/// The memory of a slice.
+#[inline]
+pub(crate) fn bytes<T: Solid>(slice: &[T]) -> &[u8] {
+    // SAFETY: the same memory for the same lifetime; all its bytes are initialised, and bytes have no alignment.
+    unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
+}
+
+/// Memory for so many bytes is there, or else nothing is; and it is faster to ask for it without asking whether it is.
+const LITTLE: usize = 4096;
+
+/// The numbers whose memory these bytes are a copy of; `None` if there is no memory for them. What is left over at
+/// the end is left out.
+pub(crate) fn numbers<N: Number>(bytes: &[u8]) -> Option<Vec<N>> {
+    let len = bytes.len() / size_of::<N>();
+    let mut numbers: Vec<N> = Vec::new();
+    if bytes.len() <= LITTLE {
+        numbers = Vec::with_capacity(len);
+    } else {
+        numbers.try_reserve_exact(len).ok()?;
+    }
+    // SAFETY: the vector has room for `len` numbers, which the bytes are enough for, and it is new, so the two do not
+    // overlap. Any bytes are numbers, so all `len` are initialised then.
+    unsafe {
+        let memory: *mut u8 = numbers.as_mut_ptr().cast();
+        memory.copy_from_nonoverlapping(bytes.as_ptr(), len * size_of::<N>());
+        numbers.set_len(len);
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// Whether two types of any lifetime are the same.
+    fn same<A: ?Sized, B: ?Sized>(_: &A, _: &B) -> bool {
+        id_of::<A>() == id_of::<B>()
+    }
+
+    #[test]
+    fn types_are_told_apart_but_not_by_their_lifetimes() {
+        let local = String::from("local");
+        let lent: &str = &local;
+        assert!(same(&lent, &"static"));
+        assert!(same(&vec![lent], &vec!["static"]));
+        assert!(!same(&lent, &local));
+        assert!(!same(&1u64, &1i64));
+        assert!(!same(&[1u8, 2], &[1u8, 2, 3]));
+        assert_ne!(id_of::<[u8]>(), id_of::<str>());
+    }
+
+    #[test]
+    fn a_value_changes_its_name_only_if_it_is_the_same_type() {
+        fn named<B>(vector: Vec<u64>) -> Result<B, Vec<u64>> {
+            under_other_name(vector)
+        }
+        assert_eq!(named::<Vec<u64>>(vec![1, 2]), Ok(vec![1, 2]));
+        assert_eq!(named::<Vec<i64>>(vec![1, 2]), Err(vec![1, 2]));
+        assert_eq!(named::<usize>(vec![]), Err(vec![]));
+        assert_eq!(under_other_name::<_, String>("text".to_owned()), Ok("text".to_owned()));
+    }
+
+    #[test]
+    fn slices_and_vectors_are_seen_through_a_generic_type() {
+        let vector = vec![1.5f64, 2.5];
+        assert_eq!(referred::<f64, _>(&&vector), Some(&vector[..]));
+        assert_eq!(referred::<f64, _>(&&vector[1..]), Some(&vector[1..]));
+        assert_eq!(referred::<u64, _>(&&vector), None);
+        assert_eq!(referred::<f64, _>(&vector), None, "it is itself, and refers to nothing");
+        assert_eq!(referred::<f64, _>(&vector.iter()), None);
+    }
+
+    #[test]
+    fn numbers_are_their_bytes() {
+        assert_eq!(bytes(&[0x0102_u16, 0xffff])[..2], 0x0102_u16.to_ne_bytes());
+        // Not aligned, and with a rest.
+        let memory = [&[7][..], bytes(&[f64::NAN, -0.0]), &[1, 2, 3]].concat();
+        let read: Vec<f64> = numbers(&memory[1..]).unwrap();
+        assert_eq!(read.len(), 2);
+        assert!(read[0].is_nan() && read[1].is_sign_negative());
+        assert_eq!(numbers::<u128>(&[]), Some(vec![]));
+    }
+}
