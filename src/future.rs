@@ -14,7 +14,7 @@ use crate::error::{CodecSide, Ran, TaskError, TaskErrorKind, WaitTimeout, What};
 use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::{Cancel, TaskNo};
-use crate::scheduler::slot::{Outcome, Slot};
+use crate::scheduler::slot::{Outcome, Slot, Taken};
 use crate::task::guarded;
 use crate::wire::codec;
 
@@ -407,8 +407,8 @@ fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<
 }
 
 /// The same of an outcome that nobody else asks for, unless a callback still has it: its memory may become the value's.
-fn take<T: DeserializeOwned>(task: &'static str, outcome: Arc<Outcome>) -> Result<T, TaskError> {
-    match Arc::try_unwrap(outcome) {
+fn take<T: DeserializeOwned>(task: &'static str, outcome: Taken) -> Result<T, TaskError> {
+    match outcome.into_own() {
         Ok(Outcome::Value { bytes, .. }) => decoded(task, || codec::decode_owned(bytes)),
         Ok(Outcome::Failed(error)) => Err(error),
         Err(shared) => decode(task, &shared),

@@ -1,6 +1,8 @@
 //! The way of a task into the pool: encoded, accepted, or refused.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 
 use async_lock::SemaphoreGuardArc;
 
@@ -9,12 +11,17 @@ use crate::future::TaskFuture;
 use crate::nested::{inherit, is_unwanted, unwanted};
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate};
-use crate::scheduler::job::Job;
+use crate::scheduler::job::{Arguments, Job, Order};
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
 use crate::wire::codec::{self, EncodeError};
 use crate::worker::current::{self, Running};
+
+thread_local! {
+    /// Memory to encode arguments in.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A handle of a pool, with the options of what is submitted through it.
 #[derive(Clone)]
@@ -38,7 +45,7 @@ impl Drop for Handle {
 
 /// A task whose arguments have been encoded.
 pub(crate) struct Prepared {
-    job: Job,
+    order: Order,
     /// How hard its future cancels it.
     cancel: Cancel,
     /// The task that submits it, if one does.
@@ -61,21 +68,21 @@ impl Submitter {
 
     /// Takes a place among the pending tasks, if they are bounded.
     pub(crate) fn room(&self) -> Result<Option<SemaphoreGuardArc>, Refusal> {
+        let Some(Gate { room, max_pending }) = &self.engine().gate else { return Ok(None) };
         if let Some(refusal) = self.engine().refusal() {
             return Err(refusal);
         }
-        match &self.engine().gate {
-            None => Ok(None),
-            Some(Gate { room, max_pending }) => match room.try_acquire_arc() {
-                Some(permit) => Ok(Some(permit)),
-                None => Err(Refusal::Full { max_pending: *max_pending }),
-            },
+        match room.try_acquire_arc() {
+            Some(permit) => Ok(Some(permit)),
+            None => Err(Refusal::Full { max_pending: *max_pending }),
         }
     }
 
     /// Encodes the arguments, on the caller's thread.
     pub(crate) fn prepare<T: Task>(&self, _task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
-        let mut body = Vec::new();
+        // Gone while it is in use: what encodes itself is the user's code, and may submit.
+        let mut body = SCRATCH.take();
+        body.clear();
         let limit = self.handle.limit;
         let encoded = guarded(|| match codec::encode(args, &mut body, limit) {
             Err(EncodeError::Refused(message)) => Err(Refusal::Encode { message }),
@@ -90,33 +97,33 @@ impl Submitter {
         let outer = current::running();
         let inherited = outer.as_ref().and_then(|outer| outer.deadline);
         let options = self.options.for_task(T::ENTRY, outer.is_some(), inherited);
-        let job = Job {
+        let arguments = Arguments::take(&mut body);
+        SCRATCH.set(body);
+        let order = Order {
             slot: Arc::new(Slot::new(T::NAME)),
             task: Registry::get().number(T::ENTRY),
-            body: Arc::new(body),
+            arguments,
             timeout: options.timeout,
             deadline: options.deadline,
             cooperates: options.cooperates(),
             terms: options.terms.clone(),
-            fault: 0,
-            permit: None,
+            fault: AtomicU8::new(0),
         };
-        Ok(Prepared { job, cancel: options.cancel(), outer })
+        Ok(Prepared { order, cancel: options.cancel(), outer })
     }
 
     /// Submits one task into a place that was taken for it.
     pub(crate) fn accept<R>(
         &self,
         permit: Option<SemaphoreGuardArc>,
-        Prepared { mut job, cancel, outer }: Prepared,
+        Prepared { order, cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
         if is_unwanted(outer.as_ref()) {
-            return Ok(TaskFuture::refused(unwanted(job.slot.task)));
+            return Ok(TaskFuture::refused(unwanted(order.slot.task)));
         }
-        job.permit = permit.map(Arc::new);
-        let slot = Arc::clone(&job.slot);
+        let slot = Arc::clone(&order.slot);
         let engine = Arc::clone(self.engine());
-        let task = engine.submit(vec![job])?[0];
+        let task = engine.submit(Job::new(order, permit))?;
         inherit(outer.as_ref(), &slot, &engine, task, cancel);
         Ok(TaskFuture::accepted(slot, engine, task, cancel))
     }
@@ -125,13 +132,15 @@ impl Submitter {
     pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
         // They come from one thread, which works for one task.
         if is_unwanted(prepared.first().and_then(|one| one.outer.as_ref())) {
-            return prepared.iter().map(|one| TaskFuture::refused(unwanted(one.job.slot.task))).collect();
+            return prepared.iter().map(|one| TaskFuture::refused(unwanted(one.order.slot.task))).collect();
         }
         let (parts, jobs): (Vec<_>, Vec<_>) = prepared
             .into_iter()
-            .map(|Prepared { job, cancel, outer }| ((Arc::clone(&job.slot), cancel, outer), job))
+            .map(|Prepared { order, cancel, outer }| {
+                ((Arc::clone(&order.slot), cancel, outer), Job::new(order, None))
+            })
             .unzip();
-        match self.engine().submit(jobs) {
+        match self.engine().submit_together(jobs) {
             Ok(tasks) => parts
                 .into_iter()
                 .zip(tasks)

@@ -1,6 +1,7 @@
 //! The machine at work: events from any thread, effects performed, nobody called under the lock.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::transport::Piece;
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
-use super::job::{Initializer, Job, Reply};
+use super::job::{Initializer, Job, Order, Reply};
 use super::lane::Link;
 use super::listener::Listener;
 use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
@@ -206,7 +207,7 @@ impl Engine {
             Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
                     link.board.publish(seq);
-                    link.push(Piece { header: job.header(seq, attempt), body: job.body });
+                    link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });
                     flush_later(link, later);
                 }
             }
@@ -226,7 +227,7 @@ impl Engine {
             }
             Effect::Retire { lane } => {
                 if let Some(link) = core.link(lane) {
-                    link.push(Piece { header: Header::new(Kind::Retire), body: Arc::default() });
+                    link.push(Piece { header: Header::new(Kind::Retire), body: Arc::new(Vec::new()) });
                     flush_later(link, later);
                 }
             }
@@ -258,22 +259,36 @@ impl Engine {
         None
     }
 
+    /// Accepts a task.
+    pub(crate) fn submit(&self, job: Job) -> Result<TaskNo, Refusal> {
+        self.drive(|Core { machine, .. }, effects| {
+            let now = Instant::now();
+            let accepted = self.accept(machine, now, job, 0)?;
+            machine.dispatch(now, effects);
+            Ok(accepted)
+        })
+    }
+
     /// Accepts tasks that belong together, in one step: all of them or none.
-    pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
+    pub(crate) fn submit_together(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
         self.drive(|Core { machine, .. }, effects| {
             let now = Instant::now();
             let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            let accepted = jobs.into_iter().map(|mut job| {
-                job.fault = self.worker.faults.next_task();
-                let Job { timeout, cooperates, .. } = job;
-                let terms = job.terms.clone();
-                let spec = Spec { bytes: job.body.len(), timeout, bundle, cooperates, terms };
-                machine.submit(now, job, spec)
-            });
+            let accepted = jobs.into_iter().map(|job| self.accept(machine, now, job, bundle));
             let accepted = accepted.collect();
             machine.dispatch(now, effects);
             accepted
         })
+    }
+
+    fn accept(&self, machine: &mut Brain, now: Instant, job: Job, bundle: u64) -> Result<TaskNo, Refusal> {
+        let fault = self.worker.faults.next_task();
+        if fault > 0 {
+            job.fault.store(fault, Ordering::Relaxed);
+        }
+        let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
+        let spec = Spec { bytes: arguments.len(), timeout, bundle, cooperates, terms: terms.clone() };
+        machine.submit(now, job, spec)
     }
 
     /// Tells the machine what happened, several events in one go.
@@ -414,7 +429,7 @@ impl Engine {
         self.drive(|core, effects| {
             let phases = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
             core.set_link(lane, None);
-            core.machine.step(now, Event::Down { lane, end, phases }, effects);
+            core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
     }
 

@@ -1,10 +1,13 @@
 //! What travels between a caller, the machine and a worker: the machine passes it on without looking.
 
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::sys::clock;
 use crate::task::TaskNumber;
+use crate::transport::Bytes;
 use crate::wire::frame::{Header, Kind};
 
 use super::policy::Terms;
@@ -13,10 +16,18 @@ use super::slot::Slot;
 /// A task as the machine passes it on.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    order: Arc<Order>,
+    /// The place it takes among those that `max_pending` allows. Given back when the task is settled, even if its
+    /// arguments are still on their way to a worker that died.
+    _permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+}
+
+/// What does not change of a task.
+#[derive(Debug)]
+pub(crate) struct Order {
     pub(crate) slot: Arc<Slot>,
     pub(crate) task: TaskNumber,
-    /// The encoded arguments.
-    pub(crate) body: Arc<Vec<u8>>,
+    pub(crate) arguments: Arguments,
     /// The longest its body may run.
     pub(crate) timeout: Option<Duration>,
     /// When it must be done, waiting included.
@@ -24,14 +35,50 @@ pub(crate) struct Job {
     /// Cancelled while it runs, it is asked to stop.
     pub(crate) cooperates: bool,
     /// The fault that its first attempt brings, for tests; 0 is none.
-    pub(crate) fault: u8,
+    pub(crate) fault: AtomicU8,
     /// What few tasks ask for.
     pub(crate) terms: Option<Arc<Terms>>,
-    /// The place it takes among those that `max_pending` allows.
-    pub(crate) permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+}
+
+/// Encoded arguments. Few bytes take no memory of their own.
+#[derive(Debug)]
+pub(crate) enum Arguments {
+    Few { len: u8, bytes: [u8; FEW] },
+    Many(Vec<u8>),
+}
+
+const FEW: usize = 22;
+
+impl Arguments {
+    /// Takes the bytes, or copies them if they are few and leaves the memory.
+    pub(crate) fn take(encoded: &mut Vec<u8>) -> Arguments {
+        let len = encoded.len();
+        if len > FEW {
+            return Arguments::Many(std::mem::take(encoded));
+        }
+        let mut bytes = [0; FEW];
+        bytes[..len].copy_from_slice(encoded);
+        encoded.clear();
+        Arguments::Few { len: len as u8, bytes }
+    }
+}
+
+impl Deref for Arguments {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Arguments::Few { len, bytes } => &bytes[..usize::from(*len)],
+            Arguments::Many(bytes) => bytes,
+        }
+    }
 }
 
 impl Job {
+    pub(crate) fn new(order: Order, permit: Option<async_lock::SemaphoreGuardArc>) -> Job {
+        Job { order: Arc::new(order), _permit: permit.map(Arc::new) }
+    }
+
     /// What the worker is told beside the arguments.
     pub(crate) fn header(&self, seq: u64, attempt: u16) -> Header {
         // Zero is no timeout on the wire, and the shortest one here.
@@ -40,11 +87,30 @@ impl Job {
             task: self.task.0,
             seq,
             attempt,
-            fault: if attempt == 1 { self.fault } else { 0 },
+            fault: if attempt == 1 { self.fault.load(Ordering::Relaxed) } else { 0 },
             nanos: self.timeout.map_or(0, nanos),
             deadline: self.deadline.map_or(0, clock::nanos_at),
             ..Header::new(Kind::Run)
         }
+    }
+
+    /// The arguments, for whoever sends them.
+    pub(crate) fn into_bytes(self) -> Arc<Order> {
+        self.order
+    }
+}
+
+impl Deref for Job {
+    type Target = Order;
+
+    fn deref(&self) -> &Order {
+        &self.order
+    }
+}
+
+impl Bytes for Order {
+    fn bytes(&self) -> &[u8] {
+        &self.arguments
     }
 }
 

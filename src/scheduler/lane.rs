@@ -74,9 +74,14 @@ impl Link {
         (!self.claimed.swap(true, Ordering::Acquire)).then_some(Claim(&self.claimed))
     }
 
-    /// Puts a frame in line. Follow it by [`Link::flush`] when no lock is held.
+    /// Puts a frame in line. Follow it by [`Link::flush`] when no lock is held. Called by one thread at a time.
     pub(crate) fn push(&self, piece: Piece) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.outbound.try_lock() {
+            Ok(mut outbound) if queue.is_empty() => outbound.push(piece),
+            // Whoever is writing takes it along.
+            _ => queue.push(piece),
+        }
     }
 
     /// Writes what is in line, as far as the socket takes it; the poller tells when it takes more. If another
@@ -88,7 +93,6 @@ impl Link {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            let was_blocked = !outbound.is_empty();
             for piece in self.queue.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 outbound.push(piece);
             }
@@ -100,7 +104,7 @@ impl Link {
                     false
                 }
             };
-            if blocked != was_blocked {
+            if blocked != std::mem::replace(&mut outbound.waits_for_room, blocked) {
                 let mut interest = epoll::EventFlags::IN;
                 interest.set(epoll::EventFlags::OUT, blocked);
                 poller.change(self.socket(), self.token, interest);

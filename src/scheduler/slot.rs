@@ -1,6 +1,7 @@
 //! Where a task's outcome waits for whoever asked for it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,6 +14,25 @@ use crate::primitive::{Mutex, MutexGuard};
 pub(crate) enum Outcome {
     Value { bytes: Vec<u8>, ran_for: Duration },
     Failed(TaskError),
+}
+
+/// An outcome as it is handed out.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Own(Outcome),
+    /// Callbacks have it as well.
+    Shared(Arc<Outcome>),
+}
+
+impl Deref for Taken {
+    type Target = Outcome;
+
+    fn deref(&self) -> &Outcome {
+        match self {
+            Taken::Own(outcome) => outcome,
+            Taken::Shared(outcome) => outcome,
+        }
+    }
 }
 
 pub(crate) type Callback = Box<dyn FnOnce(&Outcome) + Send>;
@@ -29,8 +49,7 @@ enum State {
         waker: Option<Waker>,
         callbacks: Vec<Callback>,
     },
-    /// Shared with callbacks that have not run yet, if there are any.
-    Settled(Arc<Outcome>),
+    Settled(Taken),
     /// Gone to the caller; whether it was a cancellation is remembered.
     Taken {
         cancelled: bool,
@@ -45,13 +64,34 @@ pub(crate) struct Told {
     outcome: Option<Arc<Outcome>>,
 }
 
+impl Taken {
+    /// Another hand on it.
+    fn share(&mut self) -> Arc<Outcome> {
+        let gone = Outcome::Value { bytes: Vec::new(), ran_for: Duration::ZERO };
+        let shared = match std::mem::replace(self, Taken::Own(gone)) {
+            Taken::Own(outcome) => Arc::new(outcome),
+            Taken::Shared(outcome) => outcome,
+        };
+        *self = Taken::Shared(Arc::clone(&shared));
+        shared
+    }
+
+    /// The outcome, if nobody else has it.
+    pub(crate) fn into_own(self) -> Result<Outcome, Arc<Outcome>> {
+        match self {
+            Taken::Own(outcome) => Ok(outcome),
+            Taken::Shared(outcome) => Arc::try_unwrap(outcome),
+        }
+    }
+}
+
 impl Slot {
     pub(crate) fn new(task: &'static str) -> Slot {
         Slot { task, state: Mutex::new(State::Pending { waker: None, callbacks: Vec::new() }) }
     }
 
     pub(crate) fn settled(task: &'static str, outcome: Outcome) -> Slot {
-        Slot { task, state: Mutex::new(State::Settled(Arc::new(outcome))) }
+        Slot { task, state: Mutex::new(State::Settled(Taken::Own(outcome))) }
     }
 
     /// Whoever panicked under this lock had finished changing the state.
@@ -63,15 +103,18 @@ impl Slot {
     pub(crate) fn settle(&self, outcome: Outcome) -> Told {
         let mut state = self.state();
         let State::Pending { waker, callbacks } = &mut *state else { return Told::default() };
-        let outcome = Arc::new(outcome);
-        let shared = (!callbacks.is_empty()).then(|| Arc::clone(&outcome));
-        let told = Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: shared };
+        let mut told =
+            Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: None };
+        let mut outcome = Taken::Own(outcome);
+        if !told.callbacks.is_empty() {
+            told.outcome = Some(outcome.share());
+        }
         *state = State::Settled(outcome);
         told
     }
 
     /// Takes the outcome once it is there; `None` if it was taken before.
-    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Arc<Outcome>>> {
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.state();
         match &mut *state {
             State::Pending { waker, .. } => {
@@ -138,7 +181,7 @@ impl Slot {
                 callbacks.push(callback);
                 None
             }
-            State::Settled(outcome) => Some((callback, Arc::clone(outcome))),
+            State::Settled(outcome) => Some((callback, outcome.share())),
             State::Taken { .. } => None,
         }
     }

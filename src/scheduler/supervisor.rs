@@ -192,7 +192,7 @@ impl Supervisor {
             self.welcome(lane, launched)
         });
         if let Err(error) = launched {
-            self.engine.tell([Event::Down { lane, end: End::Unborn(error), phases: Vec::new() }]);
+            self.engine.tell([Event::Down { lane, end: Box::new(End::Unborn(error)), phases: Vec::new() }]);
         }
     }
 
@@ -217,7 +217,7 @@ impl Supervisor {
         }
         if let Some(initializer) = &self.engine.initializer {
             let header = Header { task: initializer.task.0, ..Header::new(Kind::Init) };
-            link.push(Piece { header, body: Arc::clone(&initializer.body) });
+            link.push(Piece { header, body: initializer.body.clone() });
             link.flush(poller);
         }
         station.worker = Some(Attended {

@@ -121,7 +121,6 @@ impl Board {
 
     /// The worker takes a task up. If that fails, the task was taken back.
     pub(crate) fn claim(&self, seq: u64) -> bool {
-        self.note_time(seq);
         self.move_on(seq, Progress::Claimed)
     }
 
@@ -132,7 +131,8 @@ impl Board {
 
     /// The body of a claimed task starts now, which is the time that is given back.
     pub(crate) fn start(&self, seq: u64) -> u64 {
-        let now = self.note_time(seq);
+        let now = clock::nanos();
+        self.0.word(slot(seq) + 8).store(now, Relaxed);
         self.0.word(slot(seq)).store(state(seq, Progress::Started), Release);
         now
     }
@@ -140,12 +140,6 @@ impl Board {
     /// The body of a task has ended.
     pub(crate) fn finish(&self, seq: u64) {
         self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
-    }
-
-    fn note_time(&self, seq: u64) -> u64 {
-        let now = clock::nanos();
-        self.0.word(slot(seq) + 8).store(now, Relaxed);
-        now
     }
 
     /// The parent asks a task that was claimed to stop.
@@ -176,7 +170,7 @@ impl Board {
         futex::wait(self.0.half_word(BELL_AT), rung);
     }
 
-    /// How far a task has come, and when it was taken up.
+    /// How far a task has come, and when its body started.
     pub(crate) fn progress(&self, seq: u64) -> (Progress, u64) {
         let progress = self.0.word(slot(seq)).load(Acquire);
         let since = self.0.word(slot(seq) + 8).load(Relaxed);

@@ -11,5 +11,5 @@ mod speaker;
 pub(crate) use bell::{Bell, Wish};
 pub(crate) use board::{Board, Progress};
 pub(crate) use inbound::{Inbound, Received};
-pub(crate) use outbound::{Outbound, Piece};
+pub(crate) use outbound::{Bytes, Outbound, Piece};
 pub(crate) use speaker::{Speaker, send};

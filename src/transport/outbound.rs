@@ -1,6 +1,7 @@
 //! Frames on their way out, in order, through a socket that may be full.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -15,7 +16,18 @@ use super::ring::Writer;
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) header: Header,
-    pub(crate) body: Arc<Vec<u8>>,
+    pub(crate) body: Arc<dyn Bytes>,
+}
+
+/// The body of a frame.
+pub(crate) trait Bytes: fmt::Debug + Send + Sync {
+    fn bytes(&self) -> &[u8];
+}
+
+impl Bytes for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
 }
 
 /// What has been accepted for sending and has not been sent. Small frames do not stay: they are in the ring at once.
@@ -23,11 +35,13 @@ pub(crate) struct Piece {
 pub(crate) struct Outbound {
     ring: Option<Writer>,
     bell: Bell,
-    queue: VecDeque<([u8; HEADER], Arc<Vec<u8>>)>,
+    queue: VecDeque<([u8; HEADER], Arc<dyn Bytes>)>,
     /// Bytes of all frames that go through the socket.
     accepted: u64,
     /// Bytes of the first frame that have left.
     gone: usize,
+    /// For the owner: the poller is to tell when the socket takes more.
+    pub(crate) waits_for_room: bool,
 }
 
 /// Frames that go out in one system call.
@@ -36,17 +50,18 @@ const BATCH: usize = 32;
 impl Outbound {
     /// Without a ring everything goes through the socket. The bell wakes the reader either way.
     pub(crate) fn new(ring: Option<Writer>, bell: Bell) -> Outbound {
-        Outbound { ring, bell, queue: VecDeque::new(), accepted: 0, gone: 0 }
+        Outbound { ring, bell, queue: VecDeque::new(), accepted: 0, gone: 0, waits_for_room: false }
     }
 
     pub(crate) fn push(&mut self, Piece { header, body }: Piece) {
         if let Some(ring) = &mut self.ring
-            && ring.push(self.accepted, header, &body)
+            && ring.push(self.accepted, header, body.bytes())
         {
             return;
         }
-        let header = Header { len: body.len() as u64, ..header };
-        self.accepted += (HEADER + body.len()) as u64;
+        let len = body.bytes().len();
+        let header = Header { len: len as u64, ..header };
+        self.accepted += (HEADER + len) as u64;
         self.queue.push_back((header.to_bytes(), body));
     }
 
@@ -54,10 +69,6 @@ impl Outbound {
     pub(crate) fn give_up(&mut self) {
         self.queue.clear();
         self.gone = 0;
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// Sends as much as the socket takes, and wakes the reader. `Ok(true)` when nothing is left; `Ok(false)` when it is
@@ -76,7 +87,7 @@ impl Outbound {
             let mut slices = Vec::with_capacity(2 * BATCH);
             let mut skip = self.gone;
             for (header, body) in self.queue.iter().take(BATCH) {
-                for bytes in [&header[..], &body[..]] {
+                for bytes in [&header[..], body.bytes()] {
                     let skipped = skip.min(bytes.len());
                     skip -= skipped;
                     if skipped < bytes.len() {
@@ -96,7 +107,7 @@ impl Outbound {
     fn sent(&mut self, bytes: usize) {
         self.gone += bytes;
         while let Some((header, body)) = self.queue.front() {
-            let len = header.len() + body.len();
+            let len = header.len() + body.bytes().len();
             if self.gone < len {
                 break;
             }
@@ -123,7 +134,7 @@ mod test {
             let ring = express.then(|| board.requests_writer());
             let mut outbound = Outbound::new(ring, board.requests_bell());
             for (seq, &size) in (0..).zip(sizes.iter().cycle().take(sizes.len() * 40)) {
-                let body = Arc::new((0..size).map(|i| (i % 251) as u8).collect());
+                let body = Arc::new((0..size).map(|i| (i % 251) as u8).collect::<Vec<_>>());
                 outbound.push(Piece { header: Header { seq, ..Header::new(Kind::Run) }, body });
             }
             let mut inbound = Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell());

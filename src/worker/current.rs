@@ -3,7 +3,7 @@
 //! A worker runs one task at a time. What it runs is known to the thread that runs it, and to those to which that
 //! thread hands it: a thread that some earlier task left behind is not mistaken for part of this one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
@@ -22,6 +22,8 @@ use super::place::{self, Place};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Running>>> = const { RefCell::new(None) };
+    /// What the last task leaves, for its memory.
+    static SPARE: Cell<Option<Arc<Running>>> = const { Cell::new(None) };
 }
 
 /// One run of a task's body.
@@ -74,13 +76,22 @@ pub(super) fn begin(desk: &Arc<Desk>, header: &Header, since: u64) {
         over: AtomicBool::new(false),
         waiting: Mutex::default(),
     };
-    CURRENT.with(|current| current.replace(Some(Arc::new(running))));
+    let mut spare = SPARE.with(Cell::take);
+    let running = match spare.as_mut().and_then(Arc::get_mut) {
+        Some(place) => {
+            *place = running;
+            spare
+        }
+        None => Some(Arc::new(running)),
+    };
+    CURRENT.with(|current| current.replace(running));
 }
 
 /// The body has ended.
 pub(super) fn end() {
     if let Some(running) = CURRENT.with(RefCell::take) {
         running.end();
+        SPARE.with(|spare| spare.set(Some(running)));
     }
 }
 

@@ -1,12 +1,12 @@
 //! The whole life of a worker.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::faults::{self, Point};
-use crate::sys::{process, socket};
+use crate::sys::{clock, process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Inbound, Received, Speaker};
 use crate::wire::codec::{self, Body};
@@ -75,6 +75,8 @@ struct Worker {
 struct OnBoard<'a> {
     desk: &'a Arc<Desk>,
     header: Header,
+    /// When the body started, on the clock of the page.
+    started: Cell<Option<u64>>,
 }
 
 impl Stages for OnBoard<'_> {
@@ -82,6 +84,7 @@ impl Stages for OnBoard<'_> {
         // An error has no place to go here; every other fault strikes.
         let _ = faults::hit(Point::Claimed);
         let now = self.desk.board.start(self.header.seq);
+        self.started.set(Some(now));
         current::begin(self.desk, &self.header, now);
         let _ = faults::hit(Point::BodyBefore);
     }
@@ -125,13 +128,12 @@ impl Worker {
         if !self.desk.board.claim(seq) {
             return self.speaker.say(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
-        let began = Instant::now();
         let desk = Arc::clone(&self.desk);
-        let board = OnBoard { desk: &desk, header: frame.header };
+        let board = OnBoard { desk: &desk, header: frame.header, started: Cell::new(None) };
         let kind = self.call(frame, &board);
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
-            _ => u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            _ => board.started.get().map_or(0, |started| clock::nanos().saturating_sub(started)),
         };
         faults::hit(Point::Encoded)?;
         if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {

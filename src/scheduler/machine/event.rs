@@ -71,7 +71,7 @@ pub(crate) enum Event<R> {
     Up { lane: LaneNo },
     /// The worker of a lane is gone, and everything it had sent has been reported. `phases` tells, for the
     /// tasks it still had, oldest first, how far each had come.
-    Down { lane: LaneNo, end: End, phases: Vec<Phase> },
+    Down { lane: LaneNo, end: Box<End>, phases: Vec<Phase> },
     /// A worker replied to a task.
     Replied { lane: LaneNo, seq: u64, reply: R, ended: Ended, ran_for: Duration },
     /// The worker of a lane has grown beyond its memory, and should be replaced when its task is done.

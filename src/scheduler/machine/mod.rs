@@ -198,7 +198,7 @@ impl<J: Clone, R> Machine<J, R> {
     pub(crate) fn step(&mut self, now: Instant, event: Event<R>, effects: &mut Effects<J, R>) {
         match event {
             Event::Up { lane } => self.up(now, lane, effects),
-            Event::Down { lane, end, phases } => self.down(now, lane, end, &phases, effects),
+            Event::Down { lane, end, phases } => self.down(now, lane, *end, &phases, effects),
             Event::Replied { lane, seq, reply, ended, ran_for } => {
                 self.replied(now, lane, seq, (reply, ended, ran_for), effects)
             }

@@ -167,12 +167,12 @@ impl Play {
                 let phases: Vec<Phase> = words.0.map(phase).collect();
                 let cause = ExitCause::Signal { number: 11, core_dumped: false };
                 let end = End::Exited(Fate { pid: 1, cause, oom: None, limit: None, last_words: None });
-                Event::Down { lane, end, phases }
+                Event::Down { lane, end: Box::new(end), phases }
             }
             "unborn" => {
                 let (lane, message) = (words.lane(), words.word().to_owned());
                 let end = End::Unborn(StartError::Initializer { message });
-                Event::Down { lane, end, phases: Vec::new() }
+                Event::Down { lane, end: Box::new(end), phases: Vec::new() }
             }
             "cancel" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Mild },
             "stop" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Stop },

@@ -407,7 +407,7 @@ impl World {
             matches!(reason, Reason::TimedOut { .. } | Reason::Cancelled { .. })
         };
         self.killed_for_one = !worker.crashed && for_one(&self.machine.lanes[lane].life);
-        self.machine.step(self.now, Event::Down { lane: LaneNo(lane), end, phases }, effects);
+        self.machine.step(self.now, Event::Down { lane: LaneNo(lane), end: Box::new(end), phases }, effects);
     }
 
     fn phase(&self, lane: usize, seq: u64) -> (Phase, Option<Instant>) {
