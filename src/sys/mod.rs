@@ -12,6 +12,7 @@ pub(crate) mod leaf;
 pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod oom;
+pub(crate) mod pages;
 pub(crate) mod plain;
 pub(crate) mod process;
 #[cfg(feature = "sandbox")]
