@@ -50,6 +50,14 @@ use quote::quote;
 /// A task returns an owned value that implements serde's `Serialize` and `Deserialize`, or nothing. A `Result<T, E>`
 /// of yours comes back as it is, with your `E`.
 ///
+/// # What is fast
+///
+/// Slices and vectors of numbers and of `bool`, text and bytes are copied as a whole and not element by element,
+/// wherever in a value they stand: `Vec<u8>`, `&[f64]`, `Box<[u64]>`, `String`, `Option<Vec<i32>>`, or a struct with
+/// such fields. `&str` and `&[u8]` are not even copied in the worker, and a `Vec<u8>` or `String` that makes up most of
+/// its message becomes the message's own memory, on both sides. Other lists, such as a `Vec` of structs, a `VecDeque` or
+/// a `HashMap`, are taken apart: where there is much of it, one vector per field is faster than one struct per element.
+///
 /// # Async functions
 ///
 /// The worker runs an `async fn` to its end before it takes the next task. Called here, such a task returns a boxed

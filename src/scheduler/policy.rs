@@ -109,6 +109,9 @@ const AHEAD: Duration = Duration::from_micros(200);
 /// collected.
 const BRISK: Duration = Duration::from_micros(50);
 
+/// To wake a worker takes about as long, and half of that is the time of whoever wakes it.
+const WAKE: Duration = Duration::from_micros(15);
+
 /// How long those replies may lie there.
 const COLLECT: RangeInclusive<Duration> = Duration::from_micros(25)..=Duration::from_micros(150);
 
@@ -214,6 +217,11 @@ impl Pace {
         let mean = self.mean.filter(|mean| *mean < BRISK)?;
         let busy = mean * u32::try_from(tasks).unwrap_or(u32::MAX);
         (busy >= COLLECT.start().mul_f64(1.5)).then(|| busy.mul_f64(0.7).min(*COLLECT.end()))
+    }
+
+    /// Whether so many tasks are done before a sleeping worker would have begun with one of them.
+    pub(crate) fn is_done_soon(&self, tasks: usize) -> bool {
+        self.mean.is_some_and(|mean| mean * u32::try_from(tasks).unwrap_or(u32::MAX) < WAKE)
     }
 
     /// How many tasks the worker may hold, the running one included.

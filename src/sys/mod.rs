@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod oom;
 pub(crate) mod own_pid;
+pub(crate) mod pages;
 pub(crate) mod plain;
 pub(crate) mod process;
 #[cfg(feature = "sandbox")]

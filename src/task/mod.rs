@@ -33,6 +33,29 @@ use serde::{Serialize, de::DeserializeOwned};
 /// assert!(name_of(double).ends_with("double"));
 /// assert_eq!(double(21), 42);
 /// ```
+///
+/// Slices of numbers cross as they are in memory, wherever in a value they stand, and a large `Vec<u8>` or `String`
+/// becomes the memory of its message:
+///
+/// ```
+/// use procpool::{ProcessPoolExecutor, task};
+///
+/// #[task]
+/// fn scale(samples: Vec<f32>, factor: f32) -> Vec<f32> {
+///     samples.into_iter().map(|sample| sample * factor).collect()
+/// }
+///
+/// #[task]
+/// fn invert(mut image: Vec<u8>) -> Result<Vec<u8>, String> {
+///     image.iter_mut().for_each(|byte| *byte = !*byte);
+///     Ok(image)
+/// }
+///
+/// let pool = ProcessPoolExecutor::new()?;
+/// assert_eq!(pool.submit(scale, (vec![1.5; 100_000], 2.0)).result()?, vec![3.0; 100_000]);
+/// assert_eq!(pool.submit(invert, vec![0; 1_000_000]).result()??, vec![255; 1_000_000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task",
     label = "workers only know functions marked with `#[task]`",

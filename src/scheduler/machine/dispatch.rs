@@ -21,10 +21,14 @@ impl<J: Clone, R> Machine<J, R> {
     pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         self.give_up_waiting(effects);
         self.retire_worn(now, effects);
-        while self.front(now, effects).is_some()
-            && let Some(lane) = self.next_idle()
-        {
-            self.feed_idle(now, lane, effects);
+        while let Some(no) = self.front(now, effects) {
+            if let Some(lane) = self.next_brisk(now, no) {
+                self.send(now, lane, no, effects);
+            } else if let Some(lane) = self.next_idle() {
+                self.feed_idle(now, lane, effects);
+            } else {
+                break;
+            }
         }
         self.launch(now, effects);
         self.send_ahead(now, effects);
@@ -63,6 +67,21 @@ impl<J: Clone, R> Machine<J, R> {
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
     fn next_idle(&self) -> Option<LaneNo> {
         let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, 0))?;
+        Some(LaneNo(index))
+    }
+
+    /// A worker that is awake and done with what it has before another would be awake.
+    fn next_brisk(&self, now: Instant, no: TaskNo) -> Option<LaneNo> {
+        let task = self.task(no);
+        if task.is_suspect() || task.spec.bundle != 0 {
+            return None;
+        }
+        let index = self.lanes.iter().position(|lane| {
+            !lane.sent.is_empty()
+                && lane.pace.is_done_soon(lane.sent.len())
+                && lane.has_room(lane.pace.depth(), task.spec.bytes)
+                && !lane.is_stalled(now)
+        })?;
         Some(LaneNo(index))
     }
 

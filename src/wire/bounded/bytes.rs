@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::sys::pages;
+
 /// A write that did not fit.
 pub(in crate::wire) struct Full;
 
@@ -94,6 +96,10 @@ impl Tail<'_> {
             return Ok(());
         }
         self.make_room(bytes.len())?;
+        // What is written in little pieces may grow further, which is faster for memory that has not been touched.
+        if bytes.len() > self.out.capacity() / 2 {
+            pages::prefer_large(self.out);
+        }
         self.out.extend_from_slice(bytes);
         Ok(())
     }

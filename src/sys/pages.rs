@@ -1,0 +1,79 @@
+//! Large memory on large pages.
+//!
+//! To touch a page of 4 KiB for the first time costs as much as to copy several times as many bytes. Memory that is
+//! about to be filled from one end to the other is better off with pages of 2 MiB.
+
+use rustix::mm::Advice;
+
+/// What is worth the call: a few large pages.
+const LARGE: usize = 4 << 20;
+
+/// Asks for large pages under the memory that `vector` has and has not used yet, if that is large. Called once it has
+/// been reserved and before it is filled.
+#[inline]
+pub(crate) fn prefer_large<T>(vector: &mut Vec<T>) {
+    let unused = vector.spare_capacity_mut();
+    if size_of_val(unused) >= LARGE {
+        advise(unused.as_mut_ptr().cast(), size_of_val(unused));
+    }
+}
+
+#[cold]
+fn advise(start: *mut u8, len: usize) {
+    let page = rustix::param::page_size();
+    // Whole pages, those at both ends included: the kernel moves memory that grows only if all of it is of one kind.
+    let before = start.addr() % page;
+    let len = (before + len).next_multiple_of(page);
+    let start = start.wrapping_sub(before);
+    // SAFETY: all these pages are mapped, since each has a byte of the vector's memory, and the advice changes nothing
+    // that can be read from them. A kernel without large pages refuses it, and then nothing is lost.
+    let _ = unsafe { rustix::mm::madvise(start.cast(), len, Advice::LinuxHugepage) };
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// The kernel's flags of the mapping that `address` is in.
+    fn flags_at(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            if let Some((Ok(from), Ok(to))) =
+                range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)))
+            {
+                inside = (from..to).contains(&address);
+            }
+            if inside && line.starts_with("VmFlags:") {
+                return line.to_owned();
+            }
+        }
+        panic!("{address:#x} is not mapped")
+    }
+
+    #[test]
+    fn large_memory_is_on_large_pages_and_keeps_what_is_in_it() {
+        if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            println!("SKIPPED: this kernel has no transparent large pages");
+            return;
+        }
+        let mut vector = vec![7_u64; 1000];
+        vector.reserve_exact(8 << 20);
+        prefer_large(&mut vector);
+        let unused = vector.spare_capacity_mut().as_ptr().addr();
+        let flags = flags_at(unused + (16 << 20));
+        assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}");
+        vector.resize(8 << 20, 9);
+        assert!(vector[..1000].iter().all(|&word| word == 7) && vector[1000..].iter().all(|&word| word == 9));
+    }
+
+    #[test]
+    fn small_memory_is_left_alone() {
+        // A mapping of its own, of which nobody else is advised.
+        let mut vector: Vec<u8> = Vec::with_capacity(LARGE - 1);
+        prefer_large(&mut vector);
+        let flags = flags_at(vector.as_ptr().addr() + LARGE / 2);
+        assert!(!flags.split(' ').any(|flag| flag == "hg"), "{flags}");
+    }
+}
