@@ -94,7 +94,7 @@ fn stopped_past(how: &str, finishes: bool) -> (String, String, u32) {
     if finishes {
         std::fs::remove_file(&file).expect("a file of ours");
         eventually("the worker has answered and waits", PATIENCE, || {
-            procfs::sleeps_in(worker, "unix_stream")
+            procfs::sleeps_in(worker, "futex")
         });
     }
     // The limit was set before the program said anything.
@@ -133,7 +133,7 @@ support::isolated! {
         stop(&program);
         std::fs::remove_file(&file).expect("a file of ours");
         for &worker in &workers {
-            eventually("the worker is ready and waits", PATIENCE, || procfs::sleeps_in(worker, "unix_stream"));
+            eventually("the worker is ready and waits", PATIENCE, || procfs::sleeps_in(worker, "futex"));
         }
         std::thread::sleep(LIMIT + Duration::from_millis(100));
         program.signal(Signal::CONT);

@@ -127,7 +127,7 @@ support::isolated! {
         eventually("the program is stopped", PATIENCE, || is_stopped(program.pid()));
         assert!(procfs::is_alive(worker) && !is_stopped(worker), "its worker is not");
         std::fs::remove_file(&file).expect("a file of ours");
-        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "unix_stream"));
+        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "futex"));
         kill(program.pid(), Signal::CONT);
         assert_eq!(program.wait(PATIENCE).code(), Some(7));
     }
@@ -144,7 +144,7 @@ support::isolated! {
         kill(program.pid(), Signal::STOP);
         eventually("the program is stopped", PATIENCE, || is_stopped(program.pid()));
         std::fs::remove_file(&file).expect("a file of ours");
-        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "unix_stream"));
+        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "futex"));
         // What is waited for is that its time is up.
         std::thread::sleep(START);
         kill(program.pid(), Signal::CONT);

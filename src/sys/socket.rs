@@ -112,6 +112,11 @@ pub(crate) fn receive(
     Ok(read)
 }
 
+/// What tells a socket from all others that there are.
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> Option<u64> {
+    rustix::fs::fstat(fd).ok().map(|stat| stat.st_ino)
+}
+
 /// Makes our end readable to its end at once: what has arrived can still be read, nothing more comes.
 pub(crate) fn stop_receiving(fd: impl AsFd) {
     // Fails only when the peer is gone already, which ends the stream just as well.

@@ -16,11 +16,19 @@ pub(crate) struct Speaker {
     bell: Bell,
     /// Bytes of all frames that went through the socket.
     sent: u64,
+    /// Which socket it was at first.
+    identity: Option<u64>,
 }
 
 impl Speaker {
     pub(crate) fn new(socket: OwnedFd, ring: Writer, bell: Bell) -> Speaker {
-        Speaker { socket, ring, bell, sent: 0 }
+        let identity = socket::identity(socket.as_fd());
+        Speaker { socket, ring, bell, sent: 0, identity }
+    }
+
+    /// Whether the descriptor still is what it was at first: a task may have closed it, or put something else there.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.identity.is_some() && socket::identity(self.socket()) == self.identity
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
