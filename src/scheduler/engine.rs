@@ -306,11 +306,8 @@ impl Engine {
 
     fn note(&self, events: impl IntoIterator<Item = Event<Reply>>) -> Later {
         let now = Instant::now();
-        let ((), later) = self.step(|Core { machine, .. }, effects| {
-            for event in events {
-                machine.step(now, event, effects);
-            }
-        });
+        let ((), later) =
+            self.step(|Core { machine, .. }, effects| machine.step_all(now, events, effects));
         later
     }
 

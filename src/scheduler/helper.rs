@@ -32,7 +32,7 @@ impl Engine {
     /// Waits for a task by listening to the worker that is at it, if there is one and nobody else does. Returns when
     /// the task is settled, when the time is over, or when there is nothing to help with: look which.
     pub(crate) fn help(&self, task: TaskNo, slot: &Slot, until: Option<Instant>) {
-        if MODELLED || self.is_copy() {
+        if MODELLED || slot.is_done() || self.is_copy() {
             return;
         }
         let Some((lane, link)) = self.worker_at(task) else { return };

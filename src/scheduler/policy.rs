@@ -102,21 +102,21 @@ pub(crate) const MAX_RESENDS: u8 = 3;
 pub(crate) const SLOTS: u64 = 1024;
 
 /// Work that is sent ahead should keep a worker busy about this long: long enough to hide the way there and
-/// back, short enough that nothing waits behind a task that turns out to be slow.
-const AHEAD: Duration = Duration::from_micros(200);
+/// back, short enough that nothing waits behind a task that turns out to be slow. These and the following are nanoseconds.
+const AHEAD: u64 = 200_000;
 
 /// A worker whose tasks are shorter than this does not call for each of them when it has many: its replies are
 /// collected.
-const BRISK: Duration = Duration::from_micros(50);
+const BRISK: u64 = 50_000;
 
 /// To wake a worker takes about as long, and half of that is the time of whoever wakes it.
-const WAKE: Duration = Duration::from_micros(15);
+const WAKE: u64 = 15_000;
 
 /// How long those replies may lie there.
-const COLLECT: RangeInclusive<Duration> = Duration::from_micros(25)..=Duration::from_micros(150);
+const COLLECT: RangeInclusive<u64> = 25_000..=150_000;
 
 /// At most so many tasks are sent ahead, however short they are.
-const MAX_AHEAD: u32 = 511;
+const MAX_AHEAD: u64 = 511;
 
 /// Bytes of arguments that may be on their way to one worker before the next task waits its turn.
 pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
@@ -197,41 +197,45 @@ impl StartBudget {
 /// The measured length of a worker's tasks, and what follows from it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
-    /// A running mean; `None` before the first task ended.
-    mean: Option<Duration>,
+    /// A running mean in nanoseconds, at least 1; 0 before the first task ended.
+    mean: u64,
 }
 
 impl Pace {
     pub(crate) fn note(&mut self, ran_for: Duration) {
-        self.mean = Some(match self.mean {
-            None => ran_for,
+        let ran_for = u64::try_from(ran_for.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 16);
+        self.mean = match self.mean {
+            0 => ran_for,
             // A long task counts at once, short ones only when several agree.
-            Some(mean) if ran_for > mean => (mean + ran_for) / 2,
-            Some(mean) => (mean * 7 + ran_for) / 8,
-        });
+            mean if ran_for > mean => (mean + ran_for) / 2,
+            mean => (mean * 7 + ran_for) / 8,
+        }
+        .max(1);
+    }
+
+    /// How long so many tasks take; `None` before that is known of one.
+    fn time_of(&self, tasks: usize) -> Option<u64> {
+        (self.mean > 0).then(|| self.mean.saturating_mul(tasks as u64))
     }
 
     /// After how long to collect the replies of a worker that has so many tasks. `None` if it should call, because
     /// they are long, or because it would have nothing to do soon.
     pub(crate) fn collect_after(&self, tasks: usize) -> Option<Duration> {
-        let mean = self.mean.filter(|mean| *mean < BRISK)?;
-        let busy = mean * u32::try_from(tasks).unwrap_or(u32::MAX);
-        (busy >= COLLECT.start().mul_f64(1.5)).then(|| busy.mul_f64(0.7).min(*COLLECT.end()))
+        let busy = self.time_of(tasks).filter(|_| self.mean < BRISK)?;
+        (busy >= COLLECT.start() * 3 / 2).then(|| Duration::from_nanos((busy / 10 * 7).min(*COLLECT.end())))
     }
 
     /// Whether so many tasks are done before a sleeping worker would have begun with one of them.
     pub(crate) fn is_done_soon(&self, tasks: usize) -> bool {
-        self.mean.is_some_and(|mean| mean * u32::try_from(tasks).unwrap_or(u32::MAX) < WAKE)
+        self.time_of(tasks).is_some_and(|time| time < WAKE)
     }
 
     /// How many tasks the worker may hold, the running one included.
     pub(crate) fn depth(&self) -> usize {
-        let ahead = match self.mean {
-            None => 0,
-            Some(mean) if mean > AHEAD => 0,
-            Some(mean) => (AHEAD.as_nanos() / mean.as_nanos().max(1)).min(u128::from(MAX_AHEAD)) as usize,
-        };
-        1 + ahead
+        match self.mean {
+            0 => 1,
+            mean => 1 + (AHEAD / mean).min(MAX_AHEAD) as usize,
+        }
     }
 }
 

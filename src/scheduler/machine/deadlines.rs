@@ -31,6 +31,9 @@ impl<J: Clone, R> Machine<J, R> {
     /// When a body that starts then must have ended, and how long that is.
     fn body_limit(&self, no: TaskNo, started: Instant) -> Option<(Instant, Duration)> {
         let spec = &self.task(no).spec;
+        if spec.timeout.is_none() && spec.terms.is_none() {
+            return None;
+        }
         let by_timeout = spec.timeout.map(|timeout| (started + timeout, timeout));
         let deadline = spec.terms.as_ref().and_then(|terms| terms.deadline);
         let by_deadline = deadline.map(|at| (at, at.saturating_duration_since(started)));

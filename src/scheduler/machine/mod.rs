@@ -196,6 +196,25 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     pub(crate) fn step(&mut self, now: Instant, event: Event<R>, effects: &mut Effects<J, R>) {
+        self.step_all(now, [event], effects);
+    }
+
+    /// Several events at one time, and one look at what follows from them.
+    pub(crate) fn step_all(
+        &mut self,
+        now: Instant,
+        events: impl IntoIterator<Item = Event<R>>,
+        effects: &mut Effects<J, R>,
+    ) {
+        for event in events {
+            self.note(now, event, effects);
+        }
+        if self.unanswered == 0 {
+            self.dispatch(now, effects);
+        }
+    }
+
+    fn note(&mut self, now: Instant, event: Event<R>, effects: &mut Effects<J, R>) {
         match event {
             Event::Up { lane } => self.up(now, lane, effects),
             Event::Down { lane, end, phases } => self.down(now, lane, *end, &phases, effects),
@@ -212,9 +231,6 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Resize { max_workers } => self.resize(now, max_workers, effects),
             Event::Close(close) => self.close(now, close, effects),
             Event::Tick => self.tick(now, effects),
-        }
-        if self.unanswered == 0 {
-            self.dispatch(now, effects);
         }
     }
 
