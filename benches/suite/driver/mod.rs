@@ -1,0 +1,103 @@
+//! Runs every contestant on every workload it can do, interleaved, and prints what came of it.
+
+mod json;
+mod machine;
+mod options;
+mod peers;
+mod plan;
+mod results;
+mod run;
+mod table;
+
+use std::process::exit;
+
+use options::{Mode, Options};
+use plan::{Contestant, Workload};
+use results::Results;
+use run::Cell;
+
+/// The first argument of a program that is started to be a contestant.
+pub(crate) const CONTESTANT: &str = "--contestant";
+
+/// What takes longer than this in one round is measured in the first rounds only.
+const SLOW: f64 = 4.0;
+const ROUNDS_OF_SLOW: usize = 3;
+
+pub(crate) fn main(words: &[&str]) {
+    let options = match Options::read(words) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            exit(2);
+        }
+    };
+    match &options.mode {
+        Mode::Help => print!("{}", options::HELP),
+        Mode::Compare => compare(&options),
+    }
+}
+
+fn compare(options: &Options) {
+    let (contestants, skipped) = peers::ready(options);
+    for (name, reason) in &skipped {
+        println!("SKIPPED: {name}: {reason}");
+    }
+    let workloads = options.workloads();
+    let results = measure(&workloads, &contestants, options);
+    let page = table::page(&results, &workloads, &contestants, &skipped, options);
+    println!("{page}");
+    if let Some(path) = &options.json {
+        let text = json::document(&results, &workloads, &contestants, &skipped);
+        std::fs::write(path, text).unwrap_or_else(|error| {
+            eprintln!(
+                "{} cannot be written ({error}): name a file in a folder that is there",
+                path.display()
+            );
+            exit(1);
+        });
+    }
+    if options.readme {
+        table::into_readme(&page);
+    }
+    if results.failed() {
+        exit(1);
+    }
+}
+
+/// Round by round, each contestant in its turn, so that what disturbs the machine for a while disturbs all.
+fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options: &Options) -> Results {
+    let mut results = Results::default();
+    for workload in workloads {
+        let able: Vec<_> = contestants.iter().filter(|contestant| contestant.does(workload)).collect();
+        if workload.together {
+            let cells: Vec<_> =
+                able.iter().map(|contestant| Cell::start(contestant, workload, options)).collect();
+            for (contestant, cell) in able.iter().zip(cells) {
+                results.note(workload, contestant, 0, cell.finish());
+            }
+            continue;
+        }
+        let mut slow = vec![false; able.len()];
+        for round in 0..options.rounds {
+            for (contestant, slow) in able.iter().zip(&mut slow) {
+                if *slow && round >= ROUNDS_OF_SLOW {
+                    continue;
+                }
+                run::progress(&format!(
+                    "{} {}/{} {}",
+                    workload.name,
+                    round + 1,
+                    options.rounds,
+                    contestant.name
+                ));
+                let samples = if options.quick { workload.samples.min(3) } else { workload.samples };
+                let said: Vec<_> =
+                    (0..samples).map(|_| Cell::start(contestant, workload, options).finish()).collect();
+                *slow |= said.iter().map(|said| said.seconds).sum::<f64>() > SLOW;
+                results.note(workload, contestant, round, run::Said::middle(said));
+            }
+        }
+    }
+    run::progress("");
+    results
+}
