@@ -126,7 +126,7 @@ def crash(peer, _size):
 
 
 def skew(peer, size):
-    short, long = size(120, 60), size(6, 2)
+    short, long = size(126, 62), size(6, 2)
     with peer(WORKERS) as pool:
         pool.many(1_000)
         pool.last([0.001] * 20)

@@ -25,6 +25,7 @@ fn main() {
             };
             assert!(known, "{contestant} and {workload} are known");
         }
+        [driver::COUNTED, tasks] => ours::counted(tasks.parse().expect("a number of tasks")),
         _ => driver::main(&words),
     }
 }

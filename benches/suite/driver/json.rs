@@ -1,6 +1,7 @@
 //! The figures for programs.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::machine;
 use super::plan::{Better, Contestant, Workload};
@@ -25,6 +26,14 @@ fn object<'a>(members: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let members: Vec<_> =
         members.into_iter().map(|(name, value)| format!("{}: {value}", quoted(name))).collect();
     format!("{{{}}}", members.join(", "))
+}
+
+/// Writes it, or ends the program with the reason.
+pub(super) fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap_or_else(|error| {
+        eprintln!("{} cannot be written ({error}): name a file in a folder that is there", path.display());
+        std::process::exit(1);
+    });
 }
 
 pub(super) fn document(

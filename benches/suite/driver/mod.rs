@@ -1,5 +1,8 @@
 //! Runs every contestant on every workload it can do, interleaved, and prints what came of it.
 
+mod build;
+mod commits;
+mod instructions;
 mod json;
 mod machine;
 mod options;
@@ -19,6 +22,9 @@ use run::Cell;
 /// The first argument of a program that is started to be a contestant.
 pub(crate) const CONTESTANT: &str = "--contestant";
 
+/// The first argument of a program whose instructions are counted.
+pub(crate) const COUNTED: &str = "--counted";
+
 /// What takes longer than this in one round is measured in the first rounds only.
 const SLOW: f64 = 4.0;
 const ROUNDS_OF_SLOW: usize = 3;
@@ -34,6 +40,8 @@ pub(crate) fn main(words: &[&str]) {
     match &options.mode {
         Mode::Help => print!("{}", options::HELP),
         Mode::Compare => compare(&options),
+        Mode::Commits(before, after) => commits::commits(before, after, &options),
+        Mode::Instructions => instructions::instructions(&options),
     }
 }
 
@@ -47,14 +55,7 @@ fn compare(options: &Options) {
     let page = table::page(&results, &workloads, &contestants, &skipped, options);
     println!("{page}");
     if let Some(path) = &options.json {
-        let text = json::document(&results, &workloads, &contestants, &skipped);
-        std::fs::write(path, text).unwrap_or_else(|error| {
-            eprintln!(
-                "{} cannot be written ({error}): name a file in a folder that is there",
-                path.display()
-            );
-            exit(1);
-        });
+        json::write(path, &json::document(&results, &workloads, &contestants, &skipped));
     }
     if options.readme {
         table::into_readme(&page);

@@ -16,12 +16,21 @@ Measures procpool beside the limits of this machine and beside its peers, and pr
   --no-peers       procpool and the raw limits only: nothing is installed
   --json FILE      all figures of all rounds, for programs
   --readme         puts the tables into benches/README.md
+
+  --commits A B    compares two commits by procpool's workloads; `.` is what is here now
+
+  --instructions   counts the caller's instructions for each task, by callgrind; fails if one exceeds the limit of
+                   benches/instructions.txt by more than 2 %
+  --renew          with that: writes the limits anew
 ";
 
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Mode {
     Help,
     Compare,
+    /// Two states of procpool instead of procpool and others.
+    Commits(String, String),
+    Instructions,
 }
 
 #[derive(Debug)]
@@ -33,6 +42,7 @@ pub(super) struct Options {
     pub(super) peers: bool,
     pub(super) json: Option<PathBuf>,
     pub(super) readme: bool,
+    pub(super) renew: bool,
 }
 
 impl Options {
@@ -45,6 +55,7 @@ impl Options {
             peers: true,
             json: None,
             readme: false,
+            renew: false,
         };
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
@@ -59,6 +70,9 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--no-peers" => options.peers = false,
                 "--json" => options.json = Some(value()?.into()),
+                "--commits" => options.mode = Mode::Commits(value()?.to_owned(), value()?.to_owned()),
+                "--instructions" => options.mode = Mode::Instructions,
+                "--renew" => options.renew = true,
                 "--readme" => options.readme = true,
                 _ => return Err(format!("{word} is no option: see --help")),
             }

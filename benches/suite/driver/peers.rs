@@ -8,6 +8,9 @@ use super::options::Options;
 use super::plan::{self, Contestant};
 use super::run;
 
+/// The last one before the change that one of the peers does not bear.
+const OLD_RUST: &str = "1.92.0";
+
 fn benches() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
 }
@@ -25,6 +28,11 @@ pub(super) fn target() -> PathBuf {
 /// Where the peers in Rust are built.
 pub(super) fn folder() -> PathBuf {
     target().join("bench-peers")
+}
+
+/// Where the peer is built that needs an older compiler.
+pub(super) fn old_folder() -> PathBuf {
+    target().join("bench-peers-old")
 }
 
 fn environment() -> PathBuf {
@@ -52,19 +60,20 @@ pub(super) fn ready(options: &Options) -> (Vec<Contestant>, Vec<(String, String)
         return (contestants, skipped);
     }
     run::progress("building the peers");
-    let built = said(
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
-            .arg(folder())
-            .current_dir(benches().join("compare"))
-            // With a target given, cargo would build to another place than the one in which we look.
-            .env_remove("CARGO_BUILD_TARGET"),
-    );
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--locked", "--quiet", "--bins", "--target-dir"]).arg(folder());
+    let built = build_peers(&mut cargo);
     for peer in plan::peers() {
         match &built {
             Ok(()) => contestants.push(peer),
             Err(reason) => skipped.push((peer.name, format!("was not built: {reason}"))),
         }
+    }
+    let peer = plan::old_peer();
+    run::progress(&format!("building {} with Rust {OLD_RUST}", peer.name));
+    match build_old_peer(&peer.name) {
+        Ok(()) => contestants.push(peer),
+        Err(reason) => skipped.push((peer.name, format!("was not built with Rust {OLD_RUST}: {reason}"))),
     }
     run::progress("installing the peers of Python");
     let made = make_environment();
@@ -77,6 +86,26 @@ pub(super) fn ready(options: &Options) -> (Vec<Contestant>, Vec<(String, String)
     }
     run::progress("");
     (contestants, skipped)
+}
+
+fn build_peers(cargo: &mut Command) -> Result<(), String> {
+    // With a target given, cargo would build to another place than the one in which we look.
+    said(cargo.current_dir(benches().join("compare")).env_remove("CARGO_BUILD_TARGET"))
+}
+
+/// Installs an older compiler into a folder of ours, if it is not there, and builds the peer that needs it.
+fn build_old_peer(name: &str) -> Result<(), String> {
+    let rustup = |words: &[&str]| {
+        let mut command = Command::new("rustup");
+        command.env("RUSTUP_HOME", target().join("bench-rustup")).env_remove("RUSTUP_TOOLCHAIN").args(words);
+        command
+    };
+    if said(&mut rustup(&["run", OLD_RUST, "cargo", "--version"])).is_err() {
+        said(&mut rustup(&["toolchain", "install", OLD_RUST, "--profile", "minimal", "--no-self-update"]))?;
+    }
+    let mut cargo =
+        rustup(&["run", OLD_RUST, "cargo", "build", "--release", "--locked", "--quiet", "--bin", name]);
+    build_peers(cargo.arg("--target-dir").arg(old_folder()))
 }
 
 fn make_environment() -> Result<(), String> {
@@ -110,7 +139,7 @@ fn install(package: &str) -> Result<(), String> {
 }
 
 /// Runs a command; what it says last if it fails.
-fn said(command: &mut Command) -> Result<(), String> {
+pub(super) fn said(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());

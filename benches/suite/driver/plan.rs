@@ -1,5 +1,7 @@
 //! Who takes part, and in what.
 
+use std::path::PathBuf;
+
 /// What a contestant is to the reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
@@ -19,8 +21,12 @@ pub(super) enum Program {
     Own,
     /// One of the workspace beside this folder.
     Peer,
+    /// The same, built by an older compiler.
+    OldPeer,
     /// Python's, with `benches/python/contestant.py`.
     Python,
+    /// Another build of this one, as procpool.
+    Other(PathBuf),
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +70,12 @@ pub(super) fn own() -> Vec<Contestant> {
 
 const THREAD: &[&str] = &["latency", "throughput", "map", "start", "skew", "efficiency", "idle"];
 
+/// The peer that works when it is built by an older compiler only: it finds out at run time which types are plain data,
+/// by a detail of the standard library that Rust 1.93 has changed.
+pub(super) fn old_peer() -> Contestant {
+    Contestant::new("crossmist", Kind::Process, Program::OldPeer, &[])
+}
+
 /// The peers in Rust: the names of their programs.
 pub(super) fn peers() -> Vec<Contestant> {
     let peer = |name, kind, does| Contestant::new(name, kind, Program::Peer, does);
@@ -74,7 +86,6 @@ pub(super) fn peers() -> Vec<Contestant> {
             &["latency", "async", "throughput", "map", "start", "skew", "efficiency", "memory", "idle"],
         ),
         peer("rayon", Kind::Thread, THREAD),
-        peer("crossmist", Kind::Process, &[]),
         peer("ipc-channel", Kind::Process, &[]),
         peer("procspawn", Kind::Process, &[]),
     ]

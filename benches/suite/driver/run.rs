@@ -52,6 +52,8 @@ impl Cell {
     pub(super) fn start(contestant: &Contestant, workload: &Workload, options: &Options) -> Cell {
         let mut command = match &contestant.program {
             Program::Own => Command::new(std::env::current_exe().expect("the path of this program")),
+            Program::Other(path) => Command::new(path),
+            Program::OldPeer => Command::new(peers::old_folder().join("release").join(&contestant.name)),
             Program::Peer => Command::new(peers::folder().join("release").join(&contestant.name)),
             Program::Python => {
                 let mut command = Command::new(peers::python());
@@ -59,7 +61,11 @@ impl Cell {
                 command
             }
         };
-        command.args([CONTESTANT, &contestant.name, workload.name, options.size()]);
+        let name = match contestant.program {
+            Program::Other(_) => "procpool",
+            _ => &contestant.name,
+        };
+        command.args([CONTESTANT, name, workload.name, options.size()]);
         // A group of its own, so that what hangs is ended with all that it started.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let begun = Instant::now();

@@ -1,6 +1,7 @@
 //! procpool itself: defaults everywhere but for the number of workers.
 
 mod asynchronous;
+mod counted;
 mod growth;
 
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use procpool::{ProcessPoolExecutor, TaskFuture, task};
 
 use crate::contest::{self, Chunk, Contestant, Size};
+
+pub(crate) use counted::counted;
 
 #[task(name = "bench::add_one")]
 fn add_one(n: u64) -> u64 {

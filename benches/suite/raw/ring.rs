@@ -98,7 +98,7 @@ fn read_some(map: Map, ring: usize, bytes: &mut [u8]) -> usize {
 /// Waits a little, and lets others run if it lasts.
 fn pause(turns: &mut u32) {
     *turns += 1;
-    if *turns < 10_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
+    if *turns < 1_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
 }
 
 pub(super) fn be_other_side() {
