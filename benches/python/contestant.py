@@ -76,7 +76,11 @@ def payload(peer, size):
             sent = sent[:length]
             assert pool.echo(sent) == sent
             samples = []
+            first = time.perf_counter()
             for _ in range(times):
+                # A slow one is timed less often, but once.
+                if samples and time.perf_counter() - first > 0.8:
+                    break
                 begun = time.perf_counter()
                 back = pool.echo(sent)
                 samples.append(time.perf_counter() - begun)

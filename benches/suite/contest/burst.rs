@@ -7,7 +7,7 @@ use super::work::{Size, expected_sum, micros};
 use super::{Chunk, Contestant, WORKERS, emit};
 
 /// What takes longer than this in a trial is done in a smaller amount: its rate does not depend on that.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An amount that takes about [`PATIENCE`] at most, by the time that a tenth or less of it took.
 fn affordable(full: u64, tried: u64, took: Duration) -> u64 {

@@ -12,7 +12,10 @@ use super::table::short;
 use super::{build, json, machine, measure, run};
 
 /// Differences up to this are noise, whatever the rounds say.
-const NOISE: f64 = 0.02;
+const NOISE: f64 = 0.05;
+
+/// With fewer rounds than these, that all of them agree is chance too often.
+const ENOUGH: usize = 5;
 
 pub(super) fn commits(before: &str, after: &str, options: &Options) {
     let ready = |name: &str, label: &str| {
@@ -58,7 +61,7 @@ pub(super) fn commits(before: &str, after: &str, options: &Options) {
                 short(ratio.median),
                 short(ratio.least),
                 short(ratio.most),
-                verdict(ratio, metric),
+                verdict(ratio, options.rounds, metric),
             );
         }
     }
@@ -71,9 +74,13 @@ pub(super) fn commits(before: &str, after: &str, options: &Options) {
     }
 }
 
-/// A change is one if each round says so.
-fn verdict(ratio: Spread, metric: &Metric) -> &'static str {
-    let (less, more) = (ratio.most < 1.0 - NOISE, ratio.least > 1.0 + NOISE);
+/// A change is one if each of enough rounds says so, and if it is more than noise.
+fn verdict(ratio: Spread, rounds: usize, metric: &Metric) -> &'static str {
+    if rounds < ENOUGH {
+        return "";
+    }
+    let less = ratio.most < 1.0 && ratio.median < 1.0 - NOISE;
+    let more = ratio.least > 1.0 && ratio.median > 1.0 + NOISE;
     match metric.better {
         Better::Less if less => "better",
         Better::Less if more => "**worse**",
@@ -83,7 +90,7 @@ fn verdict(ratio: Spread, metric: &Metric) -> &'static str {
     }
 }
 
-/// Builds a commit in a work tree of its own; `.` is what is here now.
+/// Builds a commit in a folder of its own; `.` is what is here now.
 fn contestant(commit: &str, label: &str) -> Result<Contestant, String> {
     if commit == "." {
         run::progress("building what is here now");
@@ -96,15 +103,13 @@ fn contestant(commit: &str, label: &str) -> Result<Contestant, String> {
         .ok_or(format!("{commit} is no commit of this repository"))?;
     let tree: PathBuf = target().join("bench-builds/trees").join(&short);
     if !tree.join("Cargo.toml").exists() {
-        // One whose folder was removed by hand is still in git's list.
-        let _ = said(Command::new("git").args(["-C", &root, "worktree", "prune"]));
-        said(
-            Command::new("git")
-                .args(["-C", &root, "worktree", "add", "--quiet", "--detach"])
-                .arg(&tree)
-                .arg(&short),
-        )
-        .map_err(|reason| format!("{commit} cannot be checked out: {reason}"))?;
+        // An archive and no work tree of git's, so that the repository does not remember it.
+        let archive = tree.with_extension("tar");
+        std::fs::create_dir_all(&tree)
+            .map_err(|error| format!("{} cannot be made: {error}", tree.display()))?;
+        said(Command::new("git").args(["-C", &root, "archive", &short, "--output"]).arg(&archive))
+            .and_then(|()| said(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&tree)))
+            .map_err(|reason| format!("{commit} cannot be checked out: {reason}"))?;
     }
     run::progress(&format!("building {short}"));
     let program = build::suite(&format!("suite-{short}"), &tree, "")?;

@@ -13,6 +13,7 @@ mod run;
 mod table;
 
 use std::process::exit;
+use std::time::Instant;
 
 use options::{Mode, Options};
 use plan::{Contestant, Workload};
@@ -26,7 +27,7 @@ pub(crate) const CONTESTANT: &str = "--contestant";
 pub(crate) const COUNTED: &str = "--counted";
 
 /// What takes longer than this in one round is measured in the first rounds only.
-const SLOW: f64 = 4.0;
+const SLOW: f64 = 2.5;
 const ROUNDS_OF_SLOW: usize = 3;
 
 pub(crate) fn main(words: &[&str]) {
@@ -69,6 +70,7 @@ fn compare(options: &Options) {
 fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options: &Options) -> Results {
     let mut results = Results::default();
     for workload in workloads {
+        let begun = Instant::now();
         let able: Vec<_> = contestants.iter().filter(|contestant| contestant.does(workload)).collect();
         if workload.together {
             let cells: Vec<_> =
@@ -76,6 +78,7 @@ fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options:
             for (contestant, cell) in able.iter().zip(cells) {
                 results.note(workload, contestant, 0, cell.finish());
             }
+            eprintln!("{} took {} s", workload.name, begun.elapsed().as_secs());
             continue;
         }
         let mut slow = vec![false; able.len()];
@@ -98,7 +101,8 @@ fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options:
                 results.note(workload, contestant, round, run::Said::middle(said));
             }
         }
+        run::progress("");
+        eprintln!("{} took {} s", workload.name, begun.elapsed().as_secs());
     }
-    run::progress("");
     results
 }

@@ -204,7 +204,7 @@ pub(super) static WORKLOADS: [Workload; 13] = [
         ],
     ),
     Workload {
-        samples: 9,
+        samples: 5,
         ..workload(
             "start",
             "a fresh program: from no pool to the first result",
