@@ -8,7 +8,7 @@ import time
 from work import add_one
 
 # What takes longer than this is done in a smaller amount: its rate does not depend on that.
-PATIENCE = 1.0
+PATIENCE = 0.5
 
 
 def own_pid():

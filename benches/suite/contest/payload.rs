@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use super::work::{Size, micros, percentile};
 use super::{Contestant, WORKERS, emit};
 
-const PATIENCE: Duration = Duration::from_millis(800);
+/// Samples of one size are taken for about so long.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Who needs this long for one size is not asked for the next.
+const TOO_SLOW: Duration = Duration::from_millis(600);
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -24,7 +28,11 @@ pub fn bytes<C: Contestant>(size: Size) {
         ],
         Size::Quick => &[("1k", KIB, 50), ("64k", 64 * KIB, 20), ("1m", MIB, 5), ("16m", 16 * MIB, 2)],
     };
+    let mut too_slow = false;
     for &(name, length, times) in sizes {
+        if too_slow {
+            break;
+        }
         // No page is the same as another, so that nothing can be sent once for many.
         let sent: Vec<u8> = (0..length).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect();
         let mut samples = Vec::new();
@@ -46,6 +54,7 @@ pub fn bytes<C: Contestant>(size: Size) {
             }
         }
         let median = percentile(&mut samples, 0.5);
+        too_slow = median > TOO_SLOW;
         if length < MIB {
             emit(&format!("{name}_us"), micros(median));
         } else {

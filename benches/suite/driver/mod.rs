@@ -81,10 +81,11 @@ fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options:
             eprintln!("{} took {} s", workload.name, begun.elapsed().as_secs());
             continue;
         }
-        let mut slow = vec![false; able.len()];
+        // Who hangs or fails does so in each round: it is told once and not waited for again.
+        let mut rounds_of: Vec<_> = able.iter().map(|_| options.rounds).collect();
         for round in 0..options.rounds {
-            for (contestant, slow) in able.iter().zip(&mut slow) {
-                if *slow && round >= ROUNDS_OF_SLOW {
+            for (contestant, rounds) in able.iter().zip(&mut rounds_of) {
+                if round >= *rounds {
                     continue;
                 }
                 run::progress(&format!(
@@ -97,8 +98,14 @@ fn measure(workloads: &[&'static Workload], contestants: &[Contestant], options:
                 let samples = if options.quick { workload.samples.min(3) } else { workload.samples };
                 let said: Vec<_> =
                     (0..samples).map(|_| Cell::start(contestant, workload, options).finish()).collect();
-                *slow |= said.iter().map(|said| said.seconds).sum::<f64>() > SLOW;
-                results.note(workload, contestant, round, run::Said::middle(said));
+                let said = run::Said::middle(said);
+                if said.seconds > SLOW {
+                    *rounds = (*rounds).min(ROUNDS_OF_SLOW);
+                }
+                if said.error.is_some() {
+                    *rounds = 0;
+                }
+                results.note(workload, contestant, round, said);
             }
         }
         run::progress("");

@@ -256,6 +256,8 @@ pub(super) static WORKLOADS: [Workload; 13] = [
             less("pending_1000_us", "us"),
             less("pending_100000_us", "us"),
             less("pending_1000000_us", "us"),
+            less("workers_x", "x"),
+            less("pending_x", "x"),
             told("workers_1_threads", ""),
             told("workers_64_threads", ""),
         ],

@@ -14,7 +14,7 @@ use super::peers;
 use super::plan::{Contestant, Program, Workload};
 
 /// Whoever needs longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// What a contestant said.
 #[derive(Clone, Debug, Default)]
