@@ -19,8 +19,10 @@ pub(super) fn short(figure: f64) -> String {
         format!("{figure:.0}")
     } else if size >= 10.0 {
         format!("{figure:.1}")
-    } else {
+    } else if size >= 0.1 || size == 0.0 {
         format!("{figure:.2}")
+    } else {
+        format!("{figure:.4}")
     }
 }
 
