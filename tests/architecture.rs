@@ -181,6 +181,21 @@ fn a_file_fits_in_a_head() {
 }
 
 #[test]
+fn a_benchmark_fits_in_a_head_and_uses_what_people_use() {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+    let found = sources(&benches);
+    assert!(found.iter().any(|path| path.ends_with("suite/main.rs")), "the suite is here");
+    for path in found {
+        let code = fs::read_to_string(&path).expect("text");
+        let lines = code_lines(&code).count();
+        assert!(lines <= 400, "{} has {lines} lines of code", path.display());
+        let named =
+            code_lines(&code).find(|(_, line)| line.contains("__private") || line.contains("procpool::fuzz"));
+        assert!(named.is_none(), "{} measures what nobody calls: {named:?}", path.display());
+    }
+}
+
+#[test]
 fn the_changelog_names_the_current_version() {
     let changelog =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).expect("a changelog");
