@@ -341,7 +341,8 @@ impl<T: DeserializeOwned> TaskFuture<T> {
         park::block_until(self, deadline).ok_or(WaitTimeout {})
     }
 
-    /// Calls `callback` when the task is done: on the pool's own thread, on the thread that cancels the task, or
+    /// Calls `callback` when the task is done: on the pool's own thread, on a thread that is blocked in
+    /// [`result`](TaskFuture::result) for this or another task, on the thread that cancels the task, or
     /// here and now if it is done already. Callbacks run in the order in which they were added; a panic in one is
     /// caught and forgotten. They should be short and not block: the pool's other tasks wait for them.
     ///

@@ -283,7 +283,11 @@ impl Parent<'_> {
         let phases = phases.collect();
         let fate = Fate { pid: 1, cause: ExitCause::Unknown, oom: None, limit: None, last_words: None };
         let mut effects = Vec::new();
-        self.machine.step(self.now, Event::Down { lane, end: Box::new(End::Exited(fate)), phases }, &mut effects);
+        self.machine.step(
+            self.now,
+            Event::Down { lane, end: Box::new(End::Exited(fate)), phases },
+            &mut effects,
+        );
         self.perform(effects);
     }
 

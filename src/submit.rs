@@ -66,7 +66,7 @@ impl Submitter {
         &self.handle.engine
     }
 
-    /// Takes a place among the pending tasks, if they are bounded.
+    /// Takes a place among the pending tasks, if they are bounded. If they are not, a pool that takes none says so later.
     pub(crate) fn room(&self) -> Result<Option<SemaphoreGuardArc>, Refusal> {
         let Some(Gate { room, max_pending }) = &self.engine().gate else { return Ok(None) };
         if let Some(refusal) = self.engine().refusal() {

@@ -93,9 +93,7 @@ fn stopped_past(how: &str, finishes: bool) -> (String, String, u32) {
     stop(&program);
     if finishes {
         std::fs::remove_file(&file).expect("a file of ours");
-        eventually("the worker has answered and waits", PATIENCE, || {
-            procfs::sleeps_in(worker, "futex")
-        });
+        eventually("the worker has answered and waits", PATIENCE, || procfs::sleeps_in(worker, "futex"));
     }
     // The limit was set before the program said anything.
     std::thread::sleep(LIMIT + Duration::from_millis(100));

@@ -283,7 +283,11 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_reserve(&self) -> Result<Permit, SubmitError<()>> {
-        let permit = self.0.room().map_err(|reason| SubmitError { args: (), reason })?;
+        let room = match self.0.engine().refusal() {
+            None => self.0.room(),
+            Some(reason) => Err(reason),
+        };
+        let permit = room.map_err(|reason| SubmitError { args: (), reason })?;
         Ok(Permit::new(self.0.clone(), permit))
     }
 

@@ -20,11 +20,11 @@ use crate::worker_event::WorkerEvent;
 
 use super::job::{Initializer, Job, Order, Reply};
 use super::lane::Link;
+use super::later::Later;
 use super::listener::Listener;
 use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
 use super::policy::Settings;
 use super::poller::Poller;
-use super::slot::Told;
 use super::verdict;
 
 /// What the supervisor is to do.
@@ -43,7 +43,7 @@ pub(crate) struct Engine {
     pub(crate) poller: Poller,
     pub(crate) worker: Worker,
     pub(crate) initializer: Option<Initializer>,
-    observer: Option<Observer>,
+    pub(super) observer: Option<Observer>,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
     /// The process that made the pool.
@@ -83,20 +83,6 @@ impl Core {
         }
         self.links[lane.0] = link;
     }
-}
-
-/// What is left to do once the lock is released.
-#[derive(Default)]
-#[must_use = "those who wait have to be told"]
-pub(super) struct Later {
-    told: Vec<Told>,
-    events: Vec<WorkerEvent>,
-    /// Dropped outside: their permits wake those who wait for room.
-    jobs: Vec<Job>,
-    flush: Vec<Arc<Link>>,
-    wakers: Vec<Waker>,
-    call: bool,
-    closed: bool,
 }
 
 impl Engine {
@@ -164,35 +150,6 @@ impl Engine {
         (answer, later)
     }
 
-    /// Calls and wakes those who are concerned, the user's code among them.
-    pub(super) fn finish(&self, later: Later) {
-        if later.call {
-            self.poller.call();
-        }
-        for link in later.flush {
-            let _ = self.worker.faults.hit(Point::Send);
-            link.flush(&self.poller);
-        }
-        if let Some(observer) = &self.observer {
-            for event in &later.events {
-                let _ = crate::task::guarded(|| observer.0(event));
-            }
-        }
-        for told in later.told {
-            told.tell();
-        }
-        drop(later.jobs);
-        for waker in later.wakers {
-            let _ = crate::task::guarded(|| waker.wake());
-        }
-        if later.closed
-            && let Some(gate) = &self.gate
-        {
-            // Whoever waits for room finds the pool closed.
-            gate.room.add_permits(usize::MAX >> 8);
-        }
-    }
-
     /// Performs one effect. Some have an answer that the machine wants at once.
     fn perform(&self, core: &mut Core, effect: BrainEffect, later: &mut Later) -> Option<Event<Reply>> {
         match effect {
@@ -208,7 +165,7 @@ impl Engine {
                 if let Some(link) = core.link(lane) {
                     link.board.publish(seq);
                     link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });
-                    flush_later(link, later);
+                    later.flush(link);
                 }
             }
             Effect::Terminate { lane } => {
@@ -228,7 +185,7 @@ impl Engine {
             Effect::Retire { lane } => {
                 if let Some(link) = core.link(lane) {
                     link.push(Piece { header: Header::new(Kind::Retire), body: Arc::new(Vec::new()) });
-                    flush_later(link, later);
+                    later.flush(link);
                 }
             }
             Effect::Ask { lane, seq } => {
@@ -306,8 +263,7 @@ impl Engine {
 
     fn note(&self, events: impl IntoIterator<Item = Event<Reply>>) -> Later {
         let now = Instant::now();
-        let ((), later) =
-            self.step(|Core { machine, .. }, effects| machine.step_all(now, events, effects));
+        let ((), later) = self.step(|Core { machine, .. }, effects| machine.step_all(now, events, effects));
         later
     }
 
@@ -440,12 +396,6 @@ impl Engine {
         let mut core = self.core();
         core.armed = core.machine.wake();
         (std::mem::take(&mut core.commands), core.armed, core.machine.is_terminated())
-    }
-}
-
-fn flush_later(link: &Arc<Link>, later: &mut Later) {
-    if !later.flush.iter().any(|known| Arc::ptr_eq(known, link)) {
-        later.flush.push(Arc::clone(link));
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod engine;
 mod helper;
 pub(crate) mod job;
 mod lane;
+mod later;
 mod listener;
 mod poller;
 pub(crate) mod slot;

@@ -103,8 +103,7 @@ impl Slot {
     pub(crate) fn settle(&self, outcome: Outcome) -> Told {
         let mut state = self.state();
         let State::Pending { waker, callbacks } = &mut *state else { return Told::default() };
-        let mut told =
-            Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: None };
+        let mut told = Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: None };
         let mut outcome = Taken::Own(outcome);
         if !told.callbacks.is_empty() {
             told.outcome = Some(outcome.share());

@@ -379,10 +379,12 @@ impl Engine {
             Kind::Ready if seq != Registry::get().fingerprint() => {
                 Start::Failed(StartError::Handshake(HandshakeError::Version))
             }
-            Kind::Ready => match self.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&body)) {
-                Ok(()) => Start::Up,
-                Err(message) => Start::Failed(StartError::Initializer { message }),
-            },
+            Kind::Ready => {
+                match self.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&body)) {
+                    Ok(()) => Start::Up,
+                    Err(message) => Start::Failed(StartError::Initializer { message }),
+                }
+            }
             Kind::StartRefused => Start::Failed(launch::start_refused(&body)),
             Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge => {
                 Start::Failed(refused_start(&Reply { kind, nanos, body }))

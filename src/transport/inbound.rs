@@ -49,14 +49,7 @@ const BUFFER: usize = 64 << 10;
 impl Inbound {
     /// Of a link that is a socket and nothing else.
     pub(crate) fn new(limit: u64) -> Inbound {
-        Inbound {
-            decoder: Decoder::new(limit),
-            limit,
-            buffer: Vec::new(),
-            used: 0,
-            taken: 0,
-            express: None,
-        }
+        Inbound { decoder: Decoder::new(limit), limit, buffer: Vec::new(), used: 0, taken: 0, express: None }
     }
 
     /// Of a link with a ring, at whose bell the next frame is waited for.

@@ -155,7 +155,7 @@ fn a_task_survives_any_number_of_crashes_before_it() {
         up 1
         < roused
         < send 1 2
-        done 1 2 in 1us
+        done 1 2 in 30us
         < settle 2 ok
         < send 1 3
         < send 1 4
@@ -167,9 +167,9 @@ fn a_task_survives_any_number_of_crashes_before_it() {
         < send 2 5
         submit 6
         < send 3 6
-        done 2 5 in 1us
+        done 2 5 in 30us
         < settle 5 ok
-        done 3 6 in 1us
+        done 3 6 in 30us
         < settle 6 ok
         submit 7
         < send 2 7
@@ -179,7 +179,7 @@ fn a_task_survives_any_number_of_crashes_before_it() {
         < roused
         submit 10
         < send 4 10
-        done 4 10 in 1us
+        done 4 10 in 30us
         < settle 10 ok
         submit 11
         < send 4 11

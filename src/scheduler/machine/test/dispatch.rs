@@ -175,9 +175,9 @@ fn what_is_sent_ahead_goes_where_least_waits() {
         < send 0 1
         submit 2
         < send 1 2
-        done 0 1 in 1us
+        done 0 1 in 30us
         < settle 1 ok
-        done 1 2 in 1us
+        done 1 2 in 30us
         < settle 2 ok
         submit 3
         < send 0 3
@@ -187,6 +187,34 @@ fn what_is_sent_ahead_goes_where_least_waits() {
         < send 0 5
         submit 6
         < send 1 6
+        ",
+    );
+}
+
+#[test]
+fn a_short_task_goes_to_a_worker_that_is_awake_rather_than_to_one_that_must_be_woken() {
+    check(
+        workers(2),
+        "
+        warm-up
+        < launch 0
+        < launch 1
+        up 0
+        < roused
+        up 1
+        < roused
+        submit 1
+        < send 0 1
+        done 0 1 in 6us
+        < settle 1 ok
+        submit 2
+        < send 0 2
+        submit 3
+        < send 0 3
+        submit 4
+        < send 0 4
+        submit 5
+        < send 1 5
         ",
     );
 }
