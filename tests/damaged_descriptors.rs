@@ -135,13 +135,23 @@ support::program! {
 support::isolated! {
     timeout = 90;
 
-    fn a_worker_that_loses_its_channel_is_told_and_replaced() {
+    /// What its task has come to counts, if it still can be told through the memory that is shared with the parent.
+    fn a_worker_that_loses_its_channel_is_replaced() {
         for which in ["the channel", "those beyond the standard three", "all"] {
             for how in HOWS {
                 for then in ["return", "panic", "go on"] {
                     let what = format!("{how} {which}, then {then}");
-                    let error = alone_is_hurt(which, how, then).expect_err("it has lost its channel");
+                    let error = match alone_is_hurt(which, how, then) {
+                        Ok(_) => {
+                            assert_eq!(then, "return", "{what}");
+                            continue;
+                        }
+                        Err(error) => error,
+                    };
                     let kind = error.kind();
+                    if then == "panic" && matches!(kind, TaskErrorKind::Panicked(_)) {
+                        continue;
+                    }
                     let is_told = matches!(kind, TaskErrorKind::WorkerDied(_) | TaskErrorKind::Protocol { .. });
                     assert!(is_told, "{what}: {error}");
                     // The loss may be found before or after the body has ended, if it does end.
