@@ -160,6 +160,7 @@ impl Parent<'_> {
                 Event::Replied { lane, seq, reply: choice, ended, ran_for: Duration::from_micros(seq) }
             }
             7 => Event::Skipped { lane, seq },
+            8 if choice >= 128 => Event::Strayed { lane, message: "nonsense".to_owned() },
             8 => Event::Violated { lane, message: "nonsense".to_owned() },
             9 => Event::Swollen { lane },
             10 if self.alive.contains(&lane.0) => return self.bury(lane),
@@ -220,6 +221,7 @@ impl Parent<'_> {
             | Event::Replied { lane, .. }
             | Event::Skipped { lane, .. }
             | Event::Violated { lane, .. }
+            | Event::Strayed { lane, .. }
             | Event::Swollen { lane } => Some(lane),
             _ => None,
         }

@@ -44,7 +44,7 @@ pub(crate) fn probe(worker: &Worker, limit: Duration) -> Result<Enforced, StartE
             let message = format!("a frame {:?} out of turn", header.kind);
             handshake(HandshakeError::Protocol { message })
         }
-        Ok(Received::Malformed(malformed)) => {
+        Ok(Received::Malformed { malformed, .. }) => {
             handshake(HandshakeError::Protocol { message: malformed.to_string() })
         }
         Err(error) => Err(StartError::spawn("hear a worker process", error)),

@@ -19,6 +19,8 @@ pub(super) struct Listener {
     pub(super) ready: bool,
     /// Nothing more is read from it.
     pub(super) mute: bool,
+    /// What came through the socket is no frame, or none that may come. The ring can still be read.
+    pub(super) cut_off: bool,
 }
 
 /// What there was to hear.
@@ -36,12 +38,15 @@ pub(super) enum Heard {
 
 impl Listener {
     pub(super) fn new(inbound: Inbound) -> Listener {
-        Listener { inbound, ready: false, mute: false }
+        Listener { inbound, ready: false, mute: false, cut_off: false }
     }
 
     /// The next thing that the worker of a lane has said, if it comes with so many bytes.
     pub(super) fn hear(&mut self, lane: LaneNo, socket: BorrowedFd<'_>, bytes: &mut usize) -> Heard {
-        let received = self.inbound.next_within(socket, false, bytes);
+        let received = match self.cut_off {
+            false => self.inbound.next_within(socket, false, bytes),
+            true => Ok(self.inbound.next_express()),
+        };
         self.understand(lane, received)
     }
 
@@ -63,7 +68,10 @@ impl Listener {
             Ok(Received::Frame(frame)) if self.ready => self.reply(lane, frame),
             Ok(Received::Frame(frame)) => Heard::Start(frame),
             Ok(Received::Nothing) => Heard::Nothing,
-            Ok(Received::Malformed(malformed)) => self.violated(lane, malformed.to_string()),
+            Ok(Received::Malformed { malformed, in_ring: false }) if self.ready => {
+                self.strayed(lane, malformed.to_string())
+            }
+            Ok(Received::Malformed { malformed, .. }) => self.violated(lane, malformed.to_string()),
             // An error of a socket of ours is its end as well.
             Ok(Received::End) | Err(_) => {
                 self.mute = true;
@@ -92,17 +100,28 @@ impl Listener {
             Kind::Swollen => Event::Swollen { lane },
             Kind::Skipped => Event::Skipped { lane, seq },
             Kind::Look => return Heard::Call,
-            _ => return self.out_of_turn(lane, kind),
+            _ => return self.strayed(lane, out_of_turn(kind)),
         };
         Heard::Event(event)
     }
 
     pub(super) fn out_of_turn(&mut self, lane: LaneNo, kind: Kind) -> Heard {
-        self.violated(lane, format!("a frame {kind:?} out of turn"))
+        self.violated(lane, out_of_turn(kind))
+    }
+
+    /// The task that runs may be another than the one that did this: it gets a moment to end.
+    fn strayed(&mut self, lane: LaneNo, message: String) -> Heard {
+        self.cut_off = true;
+        self.inbound.give_up_socket();
+        Heard::Event(Event::Strayed { lane, message })
     }
 
     fn violated(&mut self, lane: LaneNo, message: String) -> Heard {
         self.mute = true;
         Heard::Event(Event::Violated { lane, message })
     }
+}
+
+fn out_of_turn(kind: Kind) -> String {
+    format!("a frame {kind:?} out of turn")
 }

@@ -121,6 +121,9 @@ const MAX_AHEAD: u64 = 511;
 /// Bytes of arguments that may be on their way to one worker before the next task waits its turn.
 pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
 
+/// A worker that has said what no worker says is killed after this much time, if the task that it is at has not ended.
+pub(crate) const STRAYED: Duration = Duration::from_millis(50);
+
 /// What was sent behind a task that runs longer than this is taken back.
 pub(crate) const STALL: Duration = Duration::from_millis(2);
 

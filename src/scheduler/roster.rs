@@ -97,6 +97,8 @@ pub(crate) struct Lane {
     pub(crate) asked: Option<Asked>,
     /// The front task has brought down a worker before: nothing else is sent along with it.
     pub(crate) alone: bool,
+    /// It has said what no worker says, and is killed then if it still has a task.
+    pub(crate) strayed: Option<(Instant, String)>,
     /// Why the worker takes no more tasks and ends when it has none.
     pub(crate) worn: Option<WorkerEndReason>,
     /// When it is too old.
@@ -121,6 +123,7 @@ impl Lane {
             pace: Pace::default(),
             asked: None,
             alone: false,
+            strayed: None,
             worn: None,
             expires: None,
             idle_until: None,
@@ -215,7 +218,8 @@ impl Lane {
             Life::Up if self.sent.is_empty() => earliest([self.expires, self.idle_until]),
             Life::Up => {
                 let stall = (self.sent.len() > 1 && !self.relieved).then(|| self.front_since + STALL);
-                earliest([self.look, stall, self.asked.as_ref().map(|asked| asked.until)])
+                let strayed = self.strayed.as_ref().map(|&(until, _)| until);
+                earliest([self.look, stall, strayed, self.asked.as_ref().map(|asked| asked.until)])
             }
             Life::Empty | Life::Leaked | Life::Gone => None,
         }

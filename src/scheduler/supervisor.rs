@@ -40,6 +40,9 @@ const TURN: Turn = Turn { frames: 1024, bytes: 1 << 20 };
 /// All that a worker has said.
 const TO_THE_END: Turn = Turn { frames: usize::MAX, bytes: usize::MAX };
 
+/// How often to look at what is in the ring of a worker whose socket is not read any more.
+const CUT_OFF: Duration = Duration::from_millis(1);
+
 /// After so many vain attempts to collect something, it calls again.
 const FRUITLESS: u32 = 4;
 
@@ -270,7 +273,15 @@ impl Supervisor {
             if heard > 0 {
                 worker.fruitless = 0;
             }
-            if worker.unheard || worker.link.listener().mute {
+            let listener = worker.link.listener();
+            let (mute, cut_off) = (listener.mute, listener.cut_off);
+            drop(listener);
+            if worker.unheard || mute {
+                return;
+            }
+            if cut_off {
+                // It cannot call, and does not live long.
+                worker.collect = Some(Instant::now() + CUT_OFF);
                 return;
             }
             if worker.fruitless < FRUITLESS
@@ -332,6 +343,8 @@ impl Supervisor {
         }
         if listener.mute {
             worker.unheard = false;
+        }
+        if listener.mute || listener.cut_off {
             self.engine.poller.remove(link.socket());
         }
         let heard = events.len();

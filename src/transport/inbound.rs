@@ -19,8 +19,11 @@ pub(crate) enum Received {
     Nothing,
     /// Nothing more for ever.
     End,
-    /// No frame. What follows cannot be read.
-    Malformed(Malformed),
+    /// No frame. What follows cannot be read, there or anywhere if it was in the ring.
+    Malformed {
+        malformed: Malformed,
+        in_ring: bool,
+    },
 }
 
 /// The receiving half of a link.
@@ -84,7 +87,7 @@ impl Inbound {
                     }
                     Ok(Popped::Later) => promised = true,
                     Ok(Popped::Nothing) => {}
-                    Err(malformed) => return Ok(Received::Malformed(malformed)),
+                    Err(malformed) => return Ok(Received::Malformed { malformed, in_ring: true }),
                 }
             }
             while self.used < self.buffer.len() {
@@ -94,7 +97,7 @@ impl Inbound {
                 match fed {
                     Ok(Some(frame)) => return Ok(self.take(frame)),
                     Ok(None) => {}
-                    Err(malformed) => return Ok(Received::Malformed(malformed)),
+                    Err(malformed) => return Ok(Received::Malformed { malformed, in_ring: false }),
                 }
             }
             self.buffer.clear();
@@ -114,7 +117,7 @@ impl Inbound {
                     self.buffer.reserve(BUFFER);
                     socket::receive(fd, &mut self.buffer, BUFFER, wait && at_socket)
                 }
-                Err(malformed) => return Ok(Received::Malformed(malformed)),
+                Err(malformed) => return Ok(Received::Malformed { malformed, in_ring: false }),
             };
             match read {
                 Ok(0) => return Ok(self.last()),
@@ -136,9 +139,14 @@ impl Inbound {
     pub(crate) fn next_express(&mut self) -> Received {
         match self.express.as_mut().map(|express| express.ring.pop(self.taken, self.limit)) {
             Some(Ok(Popped::Frame(frame))) => Received::Frame(frame),
-            Some(Err(malformed)) => Received::Malformed(malformed),
+            Some(Err(malformed)) => Received::Malformed { malformed, in_ring: true },
             Some(Ok(Popped::Later | Popped::Nothing)) | None => Received::Nothing,
         }
+    }
+
+    /// Nothing more is taken from the socket: what is in the ring waits for nothing there.
+    pub(crate) fn give_up_socket(&mut self) {
+        self.taken = u64::MAX;
     }
 
     /// Whether nothing waits in the ring.

@@ -89,6 +89,9 @@ impl<J: Clone, R> Machine<J, R> {
             }
             Life::Up if lane.sent.is_empty() => self.look_after_idle(now, lane_no),
             Life::Up => {
+                if let Some((_, message)) = lane.strayed.take_if(|(until, _)| *until <= now) {
+                    return self.condemn(now, lane_no, Reason::Protocol(message), effects);
+                }
                 if lane.asked.as_ref().is_some_and(|asked| asked.until <= now) {
                     return self.stop_harder(now, lane_no, effects);
                 }

@@ -78,8 +78,11 @@ pub(crate) enum Event<R> {
     Swollen { lane: LaneNo },
     /// A worker passed over a task that had been taken back.
     Skipped { lane: LaneNo, seq: u64 },
-    /// A worker said something that no worker says.
+    /// A worker said something that no worker says, and nothing that it says can be heard any more.
     Violated { lane: LaneNo, message: String },
+    /// A worker said something that no worker says. Its replies are still heard, and the task that runs now need not
+    /// be the one that made it say so.
+    Strayed { lane: LaneNo, message: String },
     /// The caller no longer wants a task.
     Cancel { task: TaskNo, how: Cancel },
     /// The answer to [`Effect::Revoke`].

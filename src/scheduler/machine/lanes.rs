@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::error::{HandshakeError, Phase, Ran, StartError, TaskErrorKind, WorkerExit};
 use crate::worker_event::WorkerEndReason;
 
-use super::super::policy::MAX_RESENDS;
+use super::super::policy::{MAX_RESENDS, STRAYED};
 use super::super::roster::{Lane, LaneNo, Life, Reason};
 use super::{Effect, Effects, End, Ended, Fate, Machine, Place, TaskNo, Verdict, Why};
 
@@ -45,7 +45,7 @@ impl<J: Clone, R> Machine<J, R> {
             Some(&(front, no)) if front == seq => no,
             _ => {
                 let message = format!("it replied to task {seq}, which is not the one it has");
-                return self.violated(now, lane_no, message, effects);
+                return self.strayed(now, lane_no, message, effects);
             }
         };
         lane.sent.pop_front();
@@ -62,9 +62,32 @@ impl<J: Clone, R> Machine<J, R> {
         let has_it = lane.sent.iter().any(|&(sent, _)| sent <= seq);
         if seq <= lane.confirmed || seq >= lane.next_seq || has_it {
             let message = format!("it passed over task {seq}, which was not taken back");
-            return self.violated(now, lane_no, message, effects);
+            return self.strayed(now, lane_no, message, effects);
         }
         lane.confirmed = seq;
+    }
+
+    /// A worker is not to be trusted with another task. The one that it is at may be innocent of that, and gets a
+    /// moment to end.
+    pub(super) fn strayed(
+        &mut self,
+        now: Instant,
+        lane_no: LaneNo,
+        message: String,
+        effects: &mut Effects<J, R>,
+    ) {
+        let lane = &mut self.lanes[lane_no.0];
+        if !lane.is_up() {
+            return self.violated(now, lane_no, message, effects);
+        }
+        if lane.strayed.is_some() {
+            return;
+        }
+        let until = now + STRAYED;
+        lane.wear(WorkerEndReason::Protocol { message: message.clone() });
+        lane.strayed = Some((until, message));
+        self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+        self.wake_by(Some(until));
     }
 
     pub(super) fn violated(

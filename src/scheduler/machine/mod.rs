@@ -224,6 +224,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Swollen { lane } => self.lanes[lane.0].wear(WorkerEndReason::MaxRss),
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
             Event::Violated { lane, message } => self.violated(now, lane, message, effects),
+            Event::Strayed { lane, message } => self.strayed(now, lane, message, effects),
             Event::Cancel { task, how } => self.cancel(task, how, effects),
             Event::Revoked { task, why, taken } => self.revoked(now, task, why, taken, effects),
             Event::Seen { task, phase, started } => self.seen(now, task, phase, started, effects),

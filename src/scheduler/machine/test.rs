@@ -161,6 +161,7 @@ impl Play {
                 let (lane, task) = (words.lane(), words.task());
                 Event::Skipped { lane, seq: self.seqs[&(lane.0, task)] }
             }
+            "stray" => Event::Strayed { lane: words.lane(), message: "nonsense".to_owned() },
             "violate" => Event::Violated { lane: words.lane(), message: "nonsense".to_owned() },
             "down" => {
                 let lane = words.lane();

@@ -270,7 +270,36 @@ fn nonsense_from_a_worker_does_not_fail_what_it_has_not_begun() {
 }
 
 #[test]
-fn after_a_reply_to_another_task_than_the_first_nothing_is_believed() {
+fn who_has_said_nonsense_is_given_nothing_more_and_ends_when_its_task_has() {
+    for nonsense in ["stray 0", "done 0 2", "skip 0 1", "skip 0 2"] {
+        let transcript = format!(
+            "
+            submit 1 2
+            < launch 0
+            up 0
+            < roused
+            < send 0 1
+            < send 0 2
+            {nonsense}
+            < revoke 0 2
+            {nonsense}
+            taken 2
+            done 0 1
+            < settle 1 ok
+            < retire 0
+            down 0
+            < launch 0
+            up 0
+            < roused
+            < send 0 2
+            "
+        );
+        check(workers(1), &transcript);
+    }
+}
+
+#[test]
+fn who_has_said_nonsense_is_killed_if_its_task_does_not_end() {
     check(
         workers(1),
         "
@@ -280,14 +309,41 @@ fn after_a_reply_to_another_task_than_the_first_nothing_is_believed() {
         < roused
         < send 0 1
         < send 0 2
-        done 0 2
+        stray 0
         < revoke 0 2
+        taken 2
+        at 49ms
+        at 50ms
         < kill 0
-        kept 2
-        done 0 1
-        down 0 running sent
+        down 0 running
         < settle 1 protocol ran=maybe
         < launch 0
+        up 0
+        < roused
+        < send 0 2
+        ",
+    );
+}
+
+#[test]
+fn what_was_begun_before_it_could_be_taken_back_has_its_moment_as_well() {
+    check(
+        workers(1),
+        "
+        submit 1 2
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        < send 0 2
+        stray 0
+        < revoke 0 2
+        kept 2
+        done 0 1
+        < settle 1 ok
+        done 0 2
+        < settle 2 ok
+        < retire 0
         ",
     );
 }
@@ -305,30 +361,10 @@ fn a_reply_from_a_worker_without_a_task_is_nonsense() {
         done 0 1
         < settle 1 ok
         done 0 1
-        < kill 0
+        < retire 0
         down 0
         ",
     );
-}
-
-#[test]
-fn passing_over_a_task_that_was_not_taken_back_is_nonsense() {
-    for frame in ["skip 0 1", "skip 0 2"] {
-        let transcript = format!(
-            "
-            submit 1 2
-            < launch 0
-            up 0
-            < roused
-            < send 0 1
-            < send 0 2
-            {frame}
-            < revoke 0 2
-            < kill 0
-            "
-        );
-        check(workers(1), &transcript);
-    }
 }
 
 #[test]
