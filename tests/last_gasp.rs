@@ -80,7 +80,7 @@ fn two_together(
     death: (&str, u64),
     padding: &str,
 ) -> [Result<u64, TaskError>; 2] {
-    let items = [(ledger, first, death.0, death.1, padding), (ledger, first + 1, "none", 0, "")];
+    let items = [(ledger, first, death.0, death.1, padding), (ledger, first + 1, "none", 0, padding)];
     let both: Vec<_> = pool.map(work, items).chunksize(2).into_iter().collect();
     both.try_into().expect("two results")
 }

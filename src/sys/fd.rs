@@ -16,13 +16,13 @@ const HIGH: RawFd = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inherited {
     fd: RawFd,
-    device: u64,
-    inode: u64,
+    file: u64,
 }
 
-fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+/// Tells the files of one device apart, and those of different devices as good as surely.
+fn identity(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let stat = rustix::fs::fstat(fd)?;
-    Ok((stat.st_dev, stat.st_ino))
+    Ok(stat.st_ino ^ stat.st_dev.rotate_right(16))
 }
 
 /// The descriptors beyond the standard three that a program started now would inherit.
@@ -38,9 +38,9 @@ pub(crate) fn inheritable() -> io::Result<Vec<Inherited>> {
         // closed the number meanwhile.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         if fcntl_getfd(borrowed).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
-            && let Ok((device, inode)) = identity(borrowed)
+            && let Ok(file) = identity(borrowed)
         {
-            found.push(Inherited { fd, device, inode });
+            found.push(Inherited { fd, file });
         }
     }
     Ok(found)
@@ -48,9 +48,9 @@ pub(crate) fn inheritable() -> io::Result<Vec<Inherited>> {
 
 /// Closes what was inherited by accident. For the start of a worker, before any other code has run.
 pub(crate) fn close_inherited(list: &[Inherited]) {
-    for &Inherited { fd, device, inode } in list {
+    for &Inherited { fd, file } in list {
         // SAFETY: see `inheritable`.
-        let same = identity(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok_and(|id| id == (device, inode));
+        let same = identity(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok_and(|id| id == file);
         if fd > 2 && same {
             // SAFETY: the number came into this process by exec and still refers to the same file, so no
             // Rust object of this process owns it: none has run yet.

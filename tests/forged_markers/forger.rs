@@ -22,7 +22,7 @@ pub(crate) const READY: u8 = 5;
 const HELLO: u8 = 1;
 const NONCE: [u8; 16] = [0xab; 16];
 /// At least the size of the page that parent and worker share.
-const PAGE: u64 = 64 << 10;
+const PAGE: u64 = 256 << 10;
 
 /// A marker that goes with [`Letter::right`] and names us as the parent.
 pub(crate) fn mark() -> String {
@@ -89,7 +89,14 @@ impl Letter {
     fn new(kind: u8, nonce: [u8; 16], extra: usize, claimed: u64) -> Letter {
         // Nonce; place 0 in the pool; 1 deep; at most 127 bytes; no initializer; any memory; no limits; no inherited
         // descriptors.
-        let body = [&nonce[..], &[0, 1, 127, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &vec![0; extra]].concat();
+        let numbers = [
+            &0_u64.to_ne_bytes()[..],
+            &1_u32.to_ne_bytes(),
+            &127_u64.to_ne_bytes(),
+            &[0],
+            &0_u64.to_ne_bytes(),
+        ];
+        let body = [&nonce[..], &numbers.concat(), &[0; 10], &vec![0; extra]].concat();
         let mut bytes = vec![0; HEADER];
         bytes[0] = kind;
         bytes[24..32].copy_from_slice(&(body.len() as u64 + claimed).to_le_bytes());
