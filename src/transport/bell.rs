@@ -93,12 +93,13 @@ impl Bell {
         }
     }
 
-    /// The side that rings is about to use the socket.
+    /// The side that rings has put something into the socket. Before it rings, and not before that: who looks again
+    /// because of this must find it.
     pub(crate) fn announce(&self) {
         self.map.word(self.at + ANNOUNCED_AT).fetch_add(1, Release);
     }
 
-    /// How often the socket was used, or is just being.
+    /// How often something was put into the socket. Read this before the socket.
     pub(crate) fn announced(&self) -> u64 {
         self.map.word(self.at + ANNOUNCED_AT).load(Acquire)
     }

@@ -74,10 +74,11 @@ impl Outbound {
     /// Sends as much as the socket takes, and wakes the reader. `Ok(true)` when nothing is left; `Ok(false)` when it is
     /// full.
     pub(crate) fn flush(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
-        if !self.queue.is_empty() {
+        let aloud = !self.queue.is_empty();
+        let sent = self.send(fd);
+        if aloud {
             self.bell.announce();
         }
-        let sent = self.send(fd);
         self.bell.ring();
         sent
     }

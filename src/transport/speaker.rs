@@ -52,8 +52,8 @@ impl Speaker {
 
     /// Sends one frame through the socket.
     pub(crate) fn say_aloud(&mut self, header: Header, body: &[u8]) -> io::Result<()> {
-        self.bell.announce();
         let sent = send_some(self.socket(), header, body, 0, false)?;
+        self.bell.announce();
         // Whoever sleeps at the bell has to know before this thread waits for the room that it makes.
         self.bell.ring_for_sleeper();
         if sent < HEADER + body.len() {
