@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use axum::{Router, routing::get};
 use procpool::{OnCancel, ProcessPoolExecutor, TaskError, TaskErrorKind, TaskOptions, task};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Requests that may run or wait in line.
 const MAX_PENDING: usize = 64;
@@ -72,9 +73,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Router::new().route("/count_primes", get(answer)).route("/status", get(status)).with_state(service);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    // Before anybody can know that we listen: `ctrl_c()` would catch nothing until it is polled.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     println!("listening on http://{}", listener.local_addr()?);
-    let interrupted = async {
-        tokio::signal::ctrl_c().await.expect("a signal handler can be installed");
+    let interrupted = async move {
+        interrupt.recv().await;
     };
     axum::serve(listener, routes).with_graceful_shutdown(interrupted).await?;
 

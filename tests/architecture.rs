@@ -224,6 +224,7 @@ const NO_PROMISES: [&str; 14] = [
 fn each_promise_names_its_tests_and_each_test_its_promise() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("PROMISES.md")).expect("the page of promises");
+    assert!(!page.contains('@'), "a figure is missing");
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("**"));
     let named: Vec<_> = rows
         .flat_map(|row| row.rsplit(" | ").next().expect("a column").split('`').skip(1).step_by(2))

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use procpool::{ProcessPoolExecutor, task};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, kill_process};
 use support::{Census, Signal, eventually, kill, procfs};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -62,9 +63,9 @@ impl<'a> Churn<'a> {
             let mut rounds = 0;
             while !enough.load(Ordering::Relaxed) || rounds < 10 {
                 for pid in pool.worker_pids() {
-                    // It may have been replaced meanwhile: then the next round kills its successor.
+                    // It may have been replaced meanwhile, or be just now: then the next round kills its successor.
                     if procfs::children_of(std::process::id()).contains(&pid) {
-                        kill(pid, Signal::KILL);
+                        let _ = kill_process(Pid::from_raw(pid.cast_signed()).expect("not 0"), Signal::KILL);
                     }
                 }
                 pool.warm_up().wait().expect("workers");

@@ -251,8 +251,8 @@ support::isolated! {
         // A callback whose future is dropped is called all the same, and dropped on the pool's thread.
         let (sender, receiver) = channel();
         let bomb = Bomb(2);
-        let dropped = pool.submit(nap, 50);
-        eventually("it runs", SOON, || dropped.running());
+        let dropped = pool.submit(nap, 300);
+        eventually("it runs, or ran before this thread could look", SOON, || dropped.running() || dropped.done());
         dropped.add_done_callback(move |_| {
             let bomb = bomb;
             sender.send(bomb.0).expect("a receiver");

@@ -159,8 +159,9 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
 impl Process {
     /// Kills the worker and everything in its process group.
     pub(super) fn kill(&self) {
-        process::kill(self.pidfd.as_fd());
+        // The group first, which is the worker as well: were this program to end in between, nobody would kill the rest.
         process::kill_group(self.pidfd.as_fd(), self.pid);
+        process::kill(self.pidfd.as_fd());
     }
 
     /// Asks the worker and everything in its process group to end.

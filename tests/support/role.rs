@@ -78,6 +78,8 @@ pub(super) fn maker() -> Option<u32> {
 /// A command that runs this binary again, to play `role` in the test function `path`.
 pub(super) fn command(role: Role, path: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("the test binary knows its own path"));
+    // To name the functions of a backtrace takes longer on a busy machine than a promise may.
+    command.env("RUST_BACKTRACE", "0");
     command.args(["--exact", path, "--nocapture", "--test-threads=1", "--include-ignored", "--quiet"]);
     command.env(ROLE, role.word()).env(PATH, path).env(FROM, std::process::id().to_string());
     command
