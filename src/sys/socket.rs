@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 use super::fd::above_standard;
-use crate::primitive::{MODELLED, thread};
+use crate::primitive::{MODELLED, interleave, thread};
 
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -70,6 +70,7 @@ pub(crate) fn take(fd: BorrowedFd<'_>, seen: &mut [u8]) -> io::Result<()> {
 
 /// Sends some of the pieces; `WouldBlock` if none can be sent now.
 pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
+    interleave();
     let mut flags = SendFlags::NOSIGNAL;
     flags.set(SendFlags::DONTWAIT, !wait || MODELLED);
     let sent = retry(|| {
@@ -98,6 +99,7 @@ pub(crate) fn receive(
     most: usize,
     wait: bool,
 ) -> io::Result<usize> {
+    interleave();
     let mut flags = RecvFlags::empty();
     flags.set(RecvFlags::DONTWAIT, !wait || MODELLED);
     let spare = buffer.spare_capacity_mut();
