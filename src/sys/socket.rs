@@ -179,7 +179,9 @@ unsafe fn attached(message: &libc::msghdr) -> Vec<OwnedFd> {
         if (cmsg_level, cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: the length of an entry without data is a matter of arithmetic.
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
-            for place in 0..(cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>() {
+            #[allow(clippy::unnecessary_cast, reason = "the type of the length is the C library's choice")]
+            let len = cmsg_len as usize;
+            for place in 0..len.saturating_sub(head) / size_of::<RawFd>() {
                 // SAFETY: the kernel has written so many numbers after the header, of descriptors that it has opened
                 // for this call, and which nobody else knows.
                 found.push(unsafe {
