@@ -16,6 +16,7 @@ use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::{Cancel, TaskNo};
 use crate::scheduler::slot::{Outcome, Slot, Taken};
 use crate::task::guarded;
+use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 
 /// A task that was submitted: a `Future` of its result, on any runtime or none.
@@ -383,7 +384,7 @@ impl<T: DeserializeOwned> TaskFuture<T> {
         self.slot.poll_take(context).map(|taken| match taken {
             Some(outcome) => {
                 let ran_for = match *outcome {
-                    Outcome::Value { ran_for, .. } => ran_for,
+                    Outcome::Value { nanos, .. } => Duration::from_nanos(nanos),
                     Outcome::Failed(_) => Duration::ZERO,
                 };
                 (take(self.slot.task, outcome), ran_for)
@@ -402,7 +403,7 @@ impl<T: DeserializeOwned> TaskFuture<T> {
 /// Turns an outcome into the task's own type, on the thread of whoever asked.
 fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<T, TaskError> {
     match outcome {
-        Outcome::Value { bytes, .. } => decoded(task, || codec::decode(bytes)),
+        Outcome::Value { bytes, handles, .. } => decoded(task, handles.clone(), || codec::decode(bytes)),
         Outcome::Failed(error) => Err(error.clone()),
     }
 }
@@ -410,14 +411,18 @@ fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<
 /// The same of an outcome that nobody else asks for, unless a callback still has it: its memory may become the value's.
 fn take<T: DeserializeOwned>(task: &'static str, outcome: Taken) -> Result<T, TaskError> {
     match outcome.into_own() {
-        Ok(Outcome::Value { bytes, .. }) => decoded(task, || codec::decode_owned(bytes)),
+        Ok(Outcome::Value { bytes, handles, .. }) => decoded(task, handles, || codec::decode_owned(bytes)),
         Ok(Outcome::Failed(error)) => Err(error),
         Err(shared) => decode(task, &shared),
     }
 }
 
-fn decoded<T>(task: &'static str, decode: impl FnOnce() -> Result<T, String>) -> Result<T, TaskError> {
-    let message = match guarded(decode) {
+fn decoded<T>(
+    task: &'static str,
+    handles: Handles,
+    decode: impl FnOnce() -> Result<T, String>,
+) -> Result<T, TaskError> {
+    let message = match guarded(|| attach::offer(handles, decode)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(message)) => message,
         Err(payload) => payload.while_doing("decoding the result"),

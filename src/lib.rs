@@ -107,6 +107,7 @@ extern crate self as procpool;
 
 mod completed;
 mod context;
+mod descriptor;
 mod error;
 mod executor;
 mod faults;
@@ -138,6 +139,7 @@ pub use completed::{
     as_completed, wait,
 };
 pub use context::{Cancellation, Cancelled, Context, Scoped, context};
+pub use descriptor::Descriptor;
 #[cfg(feature = "sandbox")]
 pub use error::Protection;
 pub use error::{

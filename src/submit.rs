@@ -84,20 +84,20 @@ impl Submitter {
         let mut body = SCRATCH.take();
         body.clear();
         let limit = self.handle.limit;
-        let encoded = guarded(|| match codec::encode(args, &mut body, limit) {
+        let encoded = guarded(|| match codec::encode_attached(args, &mut body, limit) {
             Err(EncodeError::Refused(message)) => Err(Refusal::Encode { message }),
             Err(EncodeError::TooLarge) => {
                 Err(Refusal::TooLarge { size: codec::size(args), limit: limit as u64 })
             }
-            Ok(()) => Ok(()),
+            Ok(handles) => Ok(handles),
         });
-        encoded.unwrap_or_else(|payload| {
+        let handles = encoded.unwrap_or_else(|payload| {
             Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
         })?;
         let outer = current::running();
         let inherited = outer.as_ref().and_then(|outer| outer.deadline);
         let options = self.options.for_task(T::ENTRY, outer.is_some(), inherited);
-        let arguments = Arguments::take(&mut body);
+        let arguments = Arguments::take(&mut body, handles);
         SCRATCH.set(body);
         let order = Order {
             slot: Arc::new(Slot::new(T::NAME)),

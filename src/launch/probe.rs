@@ -29,10 +29,10 @@ pub(crate) fn probe(worker: &Worker, limit: Duration) -> Result<Enforced, StartE
     let exit = probe.reap();
     let handshake = |error| Err(StartError::Handshake(error));
     match answer {
-        Ok(Received::Frame(Frame { header, body })) if header.kind == Kind::Ready => {
+        Ok(Received::Frame(Frame { header, body, .. })) if header.kind == Kind::Ready => {
             codec::decode(&body).or_else(|message| handshake(HandshakeError::Protocol { message }))
         }
-        Ok(Received::Frame(Frame { header, body })) if header.kind == Kind::StartRefused => {
+        Ok(Received::Frame(Frame { header, body, .. })) if header.kind == Kind::StartRefused => {
             Err(start_refused(&body))
         }
         Ok(Received::Nothing | Received::End) => match ended {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::sys::clock;
 use crate::task::TaskNumber;
-use crate::transport::Bytes;
+use crate::transport::{Bytes, Message};
+use crate::wire::attach::{Handle, Handles};
 use crate::wire::frame::{Header, Kind};
 
 use super::policy::Terms;
@@ -43,15 +44,23 @@ pub(crate) struct Order {
 /// Encoded arguments. Few bytes take no memory of their own.
 #[derive(Debug)]
 pub(crate) enum Arguments {
-    Few { len: u8, bytes: [u8; FEW] },
+    Few {
+        len: u8,
+        bytes: [u8; FEW],
+    },
     Many(Vec<u8>),
+    /// They hold handles.
+    Attached(Box<Message>),
 }
 
 const FEW: usize = 22;
 
 impl Arguments {
     /// Takes the bytes, or copies them if they are few and leaves the memory.
-    pub(crate) fn take(encoded: &mut Vec<u8>) -> Arguments {
+    pub(crate) fn take(encoded: &mut Vec<u8>, handles: Handles) -> Arguments {
+        if !handles.is_empty() {
+            return Arguments::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
+        }
         let len = encoded.len();
         if len > FEW {
             return Arguments::Many(std::mem::take(encoded));
@@ -70,6 +79,7 @@ impl Deref for Arguments {
         match self {
             Arguments::Few { len, bytes } => &bytes[..usize::from(*len)],
             Arguments::Many(bytes) => bytes,
+            Arguments::Attached(message) => &message.bytes,
         }
     }
 }
@@ -112,6 +122,13 @@ impl Bytes for Order {
     fn bytes(&self) -> &[u8] {
         &self.arguments
     }
+
+    fn handles(&self) -> &[Handle] {
+        match &self.arguments {
+            Arguments::Attached(message) => message.handles.as_slice(),
+            Arguments::Few { .. } | Arguments::Many(_) => &[],
+        }
+    }
 }
 
 /// What a worker said of a task.
@@ -120,13 +137,14 @@ pub(crate) struct Reply {
     pub(crate) kind: Kind,
     pub(crate) nanos: u64,
     pub(crate) body: Vec<u8>,
+    pub(crate) handles: Handles,
 }
 
 /// What a worker runs before it is ready.
 #[derive(Debug)]
 pub(crate) struct Initializer {
     pub(crate) task: TaskNumber,
-    pub(crate) body: Arc<Vec<u8>>,
+    pub(crate) body: Arc<Message>,
     /// Reads the encoded result: an `Err` is the reason why the worker cannot work.
-    pub(crate) judge: fn(&[u8]) -> Result<(), String>,
+    pub(crate) judge: fn(&[u8], Handles) -> Result<(), String>,
 }

@@ -80,7 +80,7 @@ impl Listener {
         }
     }
 
-    fn reply(&mut self, lane: LaneNo, Frame { header, body }: Frame) -> Heard {
+    fn reply(&mut self, lane: LaneNo, Frame { header, body, handles }: Frame) -> Heard {
         let Header { kind, seq, nanos, .. } = header;
         let event = match kind {
             Kind::Done
@@ -95,7 +95,7 @@ impl Listener {
                     Kind::Panicked => Ended::Panicked,
                     _ => Ended::Final,
                 };
-                Event::Replied { lane, seq, reply: Reply { kind, nanos, body }, ended, ran_for }
+                Event::Replied { lane, seq, reply: Reply { kind, nanos, body, handles }, ended, ran_for }
             }
             Kind::Swollen => Event::Swollen { lane },
             Kind::Skipped => Event::Skipped { lane, seq },

@@ -4,15 +4,20 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use crate::error::TaskError;
 use crate::primitive::{Mutex, MutexGuard};
+use crate::wire::attach::Handles;
 
 /// How a task ended, its value still encoded.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Value { bytes: Vec<u8>, ran_for: Duration },
+    Value {
+        bytes: Vec<u8>,
+        handles: Handles,
+        /// How long the body ran. A number, because an outcome waits for each task of a large set.
+        nanos: u64,
+    },
     Failed(TaskError),
 }
 
@@ -67,7 +72,7 @@ pub(crate) struct Told {
 impl Taken {
     /// Another hand on it.
     fn share(&mut self) -> Arc<Outcome> {
-        let gone = Outcome::Value { bytes: Vec::new(), ran_for: Duration::ZERO };
+        let gone = Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos: 0 };
         let shared = match std::mem::replace(self, Taken::Own(gone)) {
             Taken::Own(outcome) => Arc::new(outcome),
             Taken::Shared(outcome) => outcome,

@@ -20,7 +20,7 @@ use crate::wire::frame::{Frame, Header, Kind};
 use crate::worker;
 
 use super::engine::{Command, Engine};
-use super::job::Reply;
+use super::job::{Initializer, Reply};
 use super::lane::Link;
 use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
@@ -387,20 +387,22 @@ enum Start {
 }
 
 impl Engine {
-    fn judge_start(&self, Frame { header: Header { kind, seq, nanos, .. }, body }: Frame) -> Start {
+    fn judge_start(&self, frame: Frame) -> Start {
+        let Frame { header: Header { kind, seq, nanos, .. }, body, handles } = frame;
         match kind {
             Kind::Ready if seq != Registry::get().fingerprint() => {
                 Start::Failed(StartError::Handshake(HandshakeError::Version))
             }
             Kind::Ready => {
-                match self.initializer.as_ref().map_or(Ok(()), |initializer| (initializer.judge)(&body)) {
+                let judge = |initializer: &Initializer| (initializer.judge)(&body, handles);
+                match self.initializer.as_ref().map_or(Ok(()), judge) {
                     Ok(()) => Start::Up,
                     Err(message) => Start::Failed(StartError::Initializer { message }),
                 }
             }
             Kind::StartRefused => Start::Failed(launch::start_refused(&body)),
             Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge => {
-                Start::Failed(refused_start(&Reply { kind, nanos, body }))
+                Start::Failed(refused_start(&Reply { kind, nanos, body, handles }))
             }
             _ => Start::OutOfTurn(kind),
         }

@@ -1,7 +1,5 @@
 //! What the caller gets for what a worker said, or for its end.
 
-use std::time::Duration;
-
 use crate::error::{CodecSide, Panic, Ran, StartError, TaskError, TaskErrorKind, What};
 use crate::wire::codec;
 use crate::wire::frame::Kind;
@@ -27,7 +25,7 @@ pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Repl
 /// What one attempt came to.
 fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
     let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
-    let Reply { kind, nanos, body } = match verdict {
+    let Reply { kind, nanos, body, handles } = match verdict {
         Verdict::Replied(reply) => reply,
         Verdict::Failed(ran, kind) => return failed(ran, kind),
     };
@@ -36,7 +34,7 @@ fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
     };
     match kind {
-        Kind::Done | Kind::Failed => Outcome::Value { bytes: body, ran_for: Duration::from_nanos(nanos) },
+        Kind::Done | Kind::Failed => Outcome::Value { bytes: body, handles, nanos },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
             Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),
             Err(message) => failed(Ran::Maybe, TaskErrorKind::Protocol { message }),

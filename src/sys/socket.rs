@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -80,6 +80,27 @@ pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io
     Ok(sent)
 }
 
+/// [`send`], with descriptors that come with the first byte: at least one, and no more than the kernel carries.
+pub(crate) fn send_attached(
+    fd: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    attached: &[BorrowedFd<'_>],
+    wait: bool,
+) -> io::Result<usize> {
+    interleave();
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::DONTWAIT, !wait || MODELLED);
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(attached.len()))];
+    let sent = retry(|| {
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(attached)) {
+            return Err(Errno::INVAL);
+        }
+        sendmsg(fd, pieces, &mut ancillary, flags).map_err(|errno| look_again(errno, wait))
+    })?;
+    Ok(sent)
+}
+
 /// Sends all of `bytes`, however long that takes.
 pub(crate) fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -89,7 +110,15 @@ pub(crate) fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends what has arrived to the spare capacity of `buffer`; 0 is the end of the stream.
+/// Descriptors that the kernel hands out with one message, at most.
+const ATTACHED_MAX: usize = 253;
+
+/// Room for a message with so many, in words, which it has to be aligned to.
+const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(ATTACHED_MAX)) / size_of::<usize>() + 1;
+
+/// Appends what has arrived to the spare capacity of `buffer`, no more than `most`, and says how much that was; 0 is the
+/// end of the stream. With it come the descriptors that were attached to the last of the bytes, unless there is no room
+/// for all of them.
 ///
 /// A peer that dies with unread bytes makes the kernel say ECONNRESET once before the end: the bytes it had
 /// sent come first, so that is passed over.
@@ -98,20 +127,75 @@ pub(crate) fn receive(
     buffer: &mut Vec<u8>,
     most: usize,
     wait: bool,
-) -> io::Result<usize> {
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     interleave();
-    let mut flags = RecvFlags::empty();
-    flags.set(RecvFlags::DONTWAIT, !wait || MODELLED);
+    let mut flags = libc::MSG_CMSG_CLOEXEC;
+    if !wait || MODELLED {
+        flags |= libc::MSG_DONTWAIT;
+    }
     let spare = buffer.spare_capacity_mut();
-    let most = most.min(spare.len());
-    let read = retry(|| match rustix::net::recv(fd, &mut spare[..most], flags) {
-        Ok(((read, _), _)) => Ok(read.len()),
-        Err(Errno::CONNRESET) => Err(Errno::INTR),
-        Err(errno) => Err(look_again(errno, wait)),
+    let mut into = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: most.min(spare.len()) };
+    let mut ancillary = [MaybeUninit::<usize>::uninit(); ANCILLARY];
+    // SAFETY: all zeros are a message header: null pointers and lengths of nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    let read = retry(|| {
+        message.msg_iov = &raw mut into;
+        message.msg_iovlen = 1;
+        message.msg_control = ancillary.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&ancillary) as _;
+        // SAFETY: the header points to the spare capacity and to the room for ancillary data, with their lengths, and
+        // both outlive the call. The safe wrapper wants memory that is initialised.
+        let read = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
+        match usize::try_from(read) {
+            Ok(read) => Ok(read),
+            Err(_) => match Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO) {
+                Errno::CONNRESET => Err(Errno::INTR),
+                errno => Err(look_again(errno, wait)),
+            },
+        }
     })?;
     // SAFETY: the kernel has just initialised `read` bytes at the start of the spare capacity.
     unsafe { buffer.set_len(buffer.len() + read) };
-    Ok(read)
+    let attached = if message.msg_controllen == 0 {
+        Vec::new()
+    } else {
+        // SAFETY: the kernel has filled the header and what it points to in a successful call, just now.
+        unsafe { attached(&message) }
+    };
+    Ok((read, attached))
+}
+
+/// The descriptors of a message. If one cannot be had under a number of its own, those after it go away with it: each
+/// is known by its place.
+///
+/// # Safety
+///
+/// The message is as `recvmsg` left it, and its descriptors are taken once.
+#[cold]
+unsafe fn attached(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut found = Vec::new();
+    // SAFETY: the message is as the kernel left it, so the walk stays within its ancillary data.
+    let mut entry = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !entry.is_null() {
+        // SAFETY: the walk gives headers that are whole.
+        let libc::cmsghdr { cmsg_level, cmsg_type, cmsg_len, .. } = unsafe { *entry };
+        if (cmsg_level, cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: the length of an entry without data is a matter of arithmetic.
+            let head = unsafe { libc::CMSG_LEN(0) } as usize;
+            #[allow(clippy::unnecessary_cast, reason = "the type of the length is the C library's choice")]
+            let len = cmsg_len as usize;
+            for place in 0..len.saturating_sub(head) / size_of::<RawFd>() {
+                // SAFETY: the kernel has written so many numbers after the header, of descriptors that it has opened
+                // for this call, and which nobody else knows.
+                found.push(unsafe {
+                    OwnedFd::from_raw_fd(libc::CMSG_DATA(entry).cast::<RawFd>().add(place).read_unaligned())
+                });
+            }
+        }
+        // SAFETY: as for the first.
+        entry = unsafe { libc::CMSG_NXTHDR(message, entry) };
+    }
+    found.into_iter().map_while(|fd| above_standard(fd).ok()).collect()
 }
 
 /// What tells a socket from all others that there are.

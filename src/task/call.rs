@@ -7,14 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 
 use super::Task;
+use crate::transport::Message;
+use crate::wire::attach::{self, Handles};
 use crate::wire::codec::{self, EncodeError, Source};
 
 /// The arguments of one call, on their way to the function. Passed to the code that `#[task]` writes.
 #[doc(hidden)]
 pub struct Call<'a> {
     args: &'a Source<'a>,
+    /// The handles that the arguments hold.
+    handles: Handles,
     /// Where the encoded result goes.
-    output: &'a mut Vec<u8>,
+    output: &'a mut Message,
     /// The largest result that may be sent, in bytes.
     limit: usize,
     stages: &'a dyn Stages,
@@ -47,11 +51,12 @@ pub struct Payload(pub Option<String>);
 impl<'a> Call<'a> {
     pub(crate) fn new(
         args: &'a Source<'a>,
-        output: &'a mut Vec<u8>,
+        handles: Handles,
+        output: &'a mut Message,
         limit: usize,
         stages: &'a dyn Stages,
     ) -> Call<'a> {
-        Call { args, output, limit, stages }
+        Call { args, handles, output, limit, stages }
     }
 
     /// [`Call::run`] of the task `T`, whose own bounds say that its result can be encoded. So a compiler that
@@ -68,7 +73,8 @@ impl<'a> Call<'a> {
         A: Deserialize<'a>,
         R: Serialize,
     {
-        let args = match guarded(|| codec::decode_borrowed::<A>(self.args)) {
+        let decode = || codec::decode_borrowed::<A>(self.args);
+        let args = match guarded(|| attach::offer(self.handles, decode)) {
             Ok(Ok(args)) => args,
             Ok(Err(message)) => return Reply::ArgsDecode(message),
             Err(payload) => return Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
@@ -81,10 +87,14 @@ impl<'a> Call<'a> {
             Err(payload) => return Reply::Panicked(payload),
         };
         // Dropped inside the guard as well: the user's `Drop` is the user's code.
-        let encoded = guarded(move || match codec::encode(&result, self.output, self.limit) {
+        let Message { bytes, handles } = self.output;
+        let encoded = guarded(move || match codec::encode_attached(&result, bytes, self.limit) {
             Err(EncodeError::TooLarge) => Err(Reply::ResultTooLarge(codec::size(&result))),
             Err(EncodeError::Refused(message)) => Err(Reply::ResultEncode(message)),
-            Ok(()) => Ok(()),
+            Ok(held) => {
+                *handles = held;
+                Ok(())
+            }
         });
         match encoded {
             Ok(Ok(())) => Reply::Ok,

@@ -8,6 +8,7 @@ use crate::primitive::{MODELLED, thread};
 use crate::sys::socket;
 use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
 
+use super::arrivals::Arrivals;
 use super::bell::{Bell, Wish};
 use super::ring::{Popped, Reader};
 
@@ -36,6 +37,8 @@ pub(crate) struct Inbound {
     used: usize,
     /// Bytes of all frames that have come through the socket.
     taken: u64,
+    /// Descriptors that came through the socket, and whose frame is not whole.
+    arrivals: Arrivals,
     express: Option<Express>,
 }
 
@@ -52,7 +55,15 @@ const BUFFER: usize = 64 << 10;
 impl Inbound {
     /// Of a link that is a socket and nothing else.
     pub(crate) fn new(limit: u64) -> Inbound {
-        Inbound { decoder: Decoder::new(limit), limit, buffer: Vec::new(), used: 0, taken: 0, express: None }
+        Inbound {
+            decoder: Decoder::new(limit),
+            limit,
+            buffer: Vec::new(),
+            used: 0,
+            taken: 0,
+            arrivals: Arrivals::default(),
+            express: None,
+        }
     }
 
     /// Of a link with a ring, at whose bell the next frame is waited for.
@@ -102,6 +113,7 @@ impl Inbound {
             }
             self.buffer.clear();
             self.used = 0;
+            self.arrivals.keep_for(self.taken);
             if *bytes == 0 {
                 return Ok(Received::Nothing);
             }
@@ -120,8 +132,11 @@ impl Inbound {
                 Err(malformed) => return Ok(Received::Malformed { malformed, in_ring: false }),
             };
             match read {
-                Ok(0) => return Ok(self.last()),
-                Ok(read) => *bytes = bytes.saturating_sub(read),
+                Ok((0, _)) => return Ok(self.last()),
+                Ok((read, descriptors)) => {
+                    *bytes = bytes.saturating_sub(read);
+                    self.arrivals.add(read, descriptors);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &mut self.express {
                     Some(express) if wait => express.wait(announced.unwrap_or_default()),
                     // Who does not wait reads from a worker, which writes to the socket first, and all of it.
@@ -158,7 +173,10 @@ impl Inbound {
         self.express.as_ref().is_none_or(|express| express.ring.is_empty())
     }
 
-    fn take(&mut self, frame: Frame) -> Received {
+    fn take(&mut self, mut frame: Frame) -> Received {
+        if frame.header.handles > 0 {
+            frame.handles = self.arrivals.take(self.taken, frame.header.handles);
+        }
         self.taken += HEADER as u64 + frame.body.len() as u64;
         Received::Frame(frame)
     }

@@ -1,6 +1,7 @@
 //! How frames move: the two ends of a link, through a socket and through rings in shared memory, and the page of words
 //! that both sides share.
 
+mod arrivals;
 mod bell;
 mod board;
 mod inbound;
@@ -11,5 +12,5 @@ mod speaker;
 pub(crate) use bell::{Bell, Wish};
 pub(crate) use board::{Board, Progress};
 pub(crate) use inbound::{Inbound, Received};
-pub(crate) use outbound::{Bytes, Outbound, Piece};
+pub(crate) use outbound::{Bytes, Message, Outbound, Piece};
 pub(crate) use speaker::{Speaker, send};

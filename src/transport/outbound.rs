@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::sys::socket;
+use crate::wire::attach::{Handle, Handles};
 use crate::wire::frame::{HEADER, Header};
 
 use super::bell::Bell;
@@ -22,6 +23,28 @@ pub(crate) struct Piece {
 /// The body of a frame.
 pub(crate) trait Bytes: fmt::Debug + Send + Sync {
     fn bytes(&self) -> &[u8];
+
+    /// The handles of the value that the bytes are.
+    fn handles(&self) -> &[Handle] {
+        &[]
+    }
+}
+
+/// An encoded value.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) handles: Handles,
+}
+
+impl Bytes for Message {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn handles(&self) -> &[Handle] {
+        self.handles.as_slice()
+    }
 }
 
 impl Bytes for Vec<u8> {
@@ -54,6 +77,9 @@ impl Outbound {
     }
 
     pub(crate) fn push(&mut self, Piece { header, body }: Piece) {
+        // No more than can be sent were collected.
+        let handles = u8::try_from(body.handles().len()).unwrap_or(u8::MAX);
+        let header = Header { handles, ..header };
         if let Some(ring) = &mut self.ring
             && ring.push(self.accepted, header, body.bytes())
         {
@@ -87,7 +113,17 @@ impl Outbound {
         while !self.queue.is_empty() {
             let mut slices = Vec::with_capacity(2 * BATCH);
             let mut skip = self.gone;
-            for (header, body) in self.queue.iter().take(BATCH) {
+            let mut handles: &[Handle] = &[];
+            for (place, (header, body)) in self.queue.iter().take(BATCH).enumerate() {
+                // Descriptors come with the first byte of their frame, which is the first that is sent, and with no
+                // bytes of another: that is how the reader knows whose they are.
+                if !body.handles().is_empty() && skip == 0 {
+                    if place == 0 {
+                        handles = body.handles();
+                    } else {
+                        break;
+                    }
+                }
                 for bytes in [&header[..], body.bytes()] {
                     let skipped = skip.min(bytes.len());
                     skip -= skipped;
@@ -95,8 +131,11 @@ impl Outbound {
                         slices.push(IoSlice::new(&bytes[skipped..]));
                     }
                 }
+                if !handles.is_empty() {
+                    break;
+                }
             }
-            match socket::send(fd, &slices, false) {
+            match send_with(fd, &slices, handles, false) {
                 Ok(sent) => self.sent(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
@@ -118,10 +157,28 @@ impl Outbound {
     }
 }
 
+/// Sends some of the pieces, and all of the handles.
+///
+/// If the kernel does not take the handles, because too many are on their way, it is not the end of the link: the bytes
+/// go without them, and whoever decodes them says what is missing.
+pub(super) fn send_with(
+    fd: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    handles: &[Handle],
+    wait: bool,
+) -> io::Result<usize> {
+    if !handles.is_empty() {
+        let descriptors: Vec<_> = handles.iter().map(Handle::as_fd).collect();
+        match socket::send_attached(fd, pieces, &descriptors, wait) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+    }
+    socket::send(fd, pieces, wait)
+}
+
 #[cfg(test)]
 mod test {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::transport::{Board, Inbound, Received};
     use crate::wire::frame::Kind;

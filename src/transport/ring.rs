@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::sys::map::SharedMap;
+use crate::wire::attach::Handles;
 use crate::wire::frame::{Frame, HEADER, Header, Malformed};
 
 /// How many bytes were ever written and read, each beside nothing that the other side writes, then the frames.
@@ -83,9 +84,10 @@ impl Writer {
         Writer { ring: Ring { map, at }, written: 0, read: 0 }
     }
 
-    /// Puts a frame into the ring, after so many bytes in the socket. `false` if it is too large or there is no room.
+    /// Puts a frame into the ring, after so many bytes in the socket. `false` if it is too large, if it has descriptors,
+    /// which only a socket carries, or if there is no room.
     pub(crate) fn push(&mut self, after: u64, header: Header, body: &[u8]) -> bool {
-        if body.len() > BODY_MAX {
+        if body.len() > BODY_MAX || header.handles > 0 {
             return false;
         }
         let len = 8 * (HEAD + body.len().div_ceil(8)) as u64;
@@ -162,6 +164,9 @@ impl Reader {
         if available < len {
             return Err(Malformed::Ring);
         }
+        if header.handles > 0 {
+            return Err(Malformed::Handles { kind: header.kind, handles: header.handles });
+        }
         let size = header.len as usize;
         let mut body = Vec::with_capacity(size.next_multiple_of(8));
         while body.len() < size {
@@ -170,7 +175,7 @@ impl Reader {
         body.truncate(size);
         self.read += len;
         self.ring.store(READ_AT, self.read);
-        Ok(Popped::Frame(Frame { header, body }))
+        Ok(Popped::Frame(Frame { header, body, handles: Handles::default() }))
     }
 }
 
@@ -273,6 +278,7 @@ mod test {
             (FRAMES_AT + 8 + 24, 5, Malformed::TooLong { len: 5, limit: 4 }),
             (FRAMES_AT + 8 + 24, 4096, Malformed::Ring),
             (FRAMES_AT + 8, 0xff, Malformed::Kind(0xff)),
+            (FRAMES_AT + 8, 2 << 56 | 6, Malformed::Handles { kind: Kind::Done, handles: 2 }),
         ] {
             let before = map.word(word).swap(value, Relaxed);
             let limit = if refused == Malformed::Ring { 1 << 20 } else { 4 };

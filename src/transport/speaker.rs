@@ -4,9 +4,11 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::socket;
+use crate::wire::attach::Handle;
 use crate::wire::frame::{HEADER, Header, Kind};
 
 use super::bell::{Bell, Wish};
+use super::outbound::send_with;
 use super::ring::Writer;
 
 #[derive(Debug)]
@@ -41,23 +43,33 @@ impl Speaker {
 
     /// Sends one frame, whole, and tells whoever waits for it.
     pub(crate) fn say(&mut self, header: Header, body: &[u8]) -> io::Result<()> {
+        self.say_with(header, body, &[])
+    }
+
+    /// Sends one frame, whole, with the handles of the value that its body is.
+    pub(crate) fn say_with(&mut self, header: Header, body: &[u8], handles: &[Handle]) -> io::Result<()> {
+        if !handles.is_empty() {
+            return self.say_aloud(header, body, handles);
+        }
         if !self.ring.push(self.sent, header, body) {
-            return self.say_aloud(header, body);
+            return self.say_aloud(header, body, &[]);
         }
         match self.bell.ring() {
-            Wish::Message => self.say_aloud(Header::new(Kind::Look), &[]),
+            Wish::Message => self.say_aloud(Header::new(Kind::Look), &[], &[]),
             Wish::None | Wish::Wake => Ok(()),
         }
     }
 
     /// Sends one frame through the socket.
-    pub(crate) fn say_aloud(&mut self, header: Header, body: &[u8]) -> io::Result<()> {
-        let sent = send_some(self.socket(), header, body, 0, false)?;
+    pub(crate) fn say_aloud(&mut self, header: Header, body: &[u8], handles: &[Handle]) -> io::Result<()> {
+        // No more than can be sent were collected.
+        let header = Header { handles: u8::try_from(handles.len()).unwrap_or(u8::MAX), ..header };
+        let sent = send_some(self.socket(), header, body, handles, 0, false)?;
         self.bell.announce();
         // Whoever sleeps at the bell has to know before this thread waits for the room that it makes.
         self.bell.ring_for_sleeper();
         if sent < HEADER + body.len() {
-            send_some(self.socket(), header, body, sent, true)?;
+            send_some(self.socket(), header, body, handles, sent, true)?;
         }
         self.sent += (HEADER + body.len()) as u64;
         Ok(())
@@ -66,7 +78,7 @@ impl Speaker {
 
 /// Sends one frame, whole, through a socket that nobody shares memory beside.
 pub(crate) fn send(socket: BorrowedFd<'_>, header: Header, body: &[u8]) -> io::Result<()> {
-    send_some(socket, header, body, 0, true).map(drop)
+    send_some(socket, header, body, &[], 0, true).map(drop)
 }
 
 /// Sends a frame of which so many bytes have been sent: all that is left, or what can be sent without waiting. Says how
@@ -75,13 +87,15 @@ fn send_some(
     socket: BorrowedFd<'_>,
     header: Header,
     body: &[u8],
+    handles: &[Handle],
     mut sent: usize,
     wait: bool,
 ) -> io::Result<usize> {
     let header = Header { len: body.len() as u64, ..header }.to_bytes();
     while sent < HEADER + body.len() {
         let pieces = [&header[sent.min(HEADER)..], &body[sent.saturating_sub(HEADER)..]];
-        match socket::send(socket, &pieces.map(IoSlice::new), wait) {
+        let handles = if sent == 0 { handles } else { &[] };
+        match send_with(socket, &pieces.map(IoSlice::new), handles, wait) {
             Ok(more) => sent += more,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !wait => break,
             Err(error) => return Err(error),

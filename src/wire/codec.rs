@@ -9,6 +9,7 @@ use postcard::{de_flavors, ser_flavors};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::attach::{self, Handles};
 use super::bounded::{
     BoundedDeserializer, BoundedSerializer, Bounds, Cause, END_INSIDE, FREE_ELEMENTS, Full, NO_BOOL, NO_TEXT,
     Sink, too_many_elements,
@@ -57,12 +58,28 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     }
 }
 
+/// [`encode`], of a value that may hold handles: they are given back, to be sent beside the bytes.
+pub(crate) fn encode_attached<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<Handles, EncodeError> {
+    let before = out.len();
+    let (encoded, handles) = attach::collect(|| encode(value, out, limit));
+    encoded?;
+    handles.map_err(|message| {
+        out.truncate(before);
+        EncodeError::Refused(message)
+    })
+}
+
 /// How many bytes a value has, without making them; 0 if it has none. For telling how much too large it is.
 pub(crate) fn size<T: Serialize + ?Sized>(value: &T) -> u64 {
     let mut nothing = Vec::new();
     let bounds = Bounds::new(Sink::counting(&mut nothing), usize::MAX);
     let mut serializer = postcard::Serializer { output: &bounds.bytes };
-    match value.serialize(BoundedSerializer::new(&mut serializer, &bounds)) {
+    let (encoded, _) = attach::collect(|| value.serialize(BoundedSerializer::new(&mut serializer, &bounds)));
+    match encoded {
         Ok(()) => bounds.bytes.counted(),
         Err(_) => 0,
     }

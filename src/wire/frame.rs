@@ -3,6 +3,8 @@
 //! Whoever reads treats the other side as hostile: the length is checked against a limit before anything is
 //! allocated, and the buffer of a body grows with the bytes that arrive.
 
+use super::attach::{HANDLES_MAX, Handles};
+
 /// Bytes of a header on the wire.
 pub(crate) const HEADER: usize = 40;
 
@@ -67,8 +69,11 @@ pub(crate) struct Header {
     pub(crate) fault: u8,
     /// For `Run`: which attempt at the task this is, counted from 1. Zero in all other frames.
     pub(crate) attempt: u16,
-    /// Which function, for `Init` and `Run`.
+    /// Which function, for `Init` and `Run`; less than 2²⁴.
     pub(crate) task: u32,
+    /// How many descriptors come with the first byte of the frame. Zero but for the kinds whose body is a value of the
+    /// user's.
+    pub(crate) handles: u8,
     /// Which call, counted per worker.
     pub(crate) seq: u64,
     /// How long the body of the task ran; a size for `ResultTooLarge`. For `Run`: how long the body may run,
@@ -86,6 +91,8 @@ pub(crate) struct Header {
 pub(crate) struct Frame {
     pub(crate) header: Header,
     pub(crate) body: Vec<u8>,
+    /// Those of the value that the body is.
+    pub(crate) handles: Handles,
 }
 
 /// Bytes that are no frames. The stream cannot be read any further.
@@ -95,6 +102,11 @@ pub(crate) enum Malformed {
     Padding,
     /// Frames in shared memory whose lengths cannot be.
     Ring,
+    /// More descriptors than there can be, or where there can be none.
+    Handles {
+        kind: Kind,
+        handles: u8,
+    },
     TooLong {
         len: u64,
         limit: u64,
@@ -109,6 +121,9 @@ impl std::fmt::Display for Malformed {
             Malformed::Kind(kind) => write!(f, "a frame of unknown kind {kind}"),
             Malformed::Padding => f.write_str("a frame header with bytes set that must be zero"),
             Malformed::Ring => f.write_str("a ring of frames whose lengths cannot be"),
+            Malformed::Handles { kind, handles } => {
+                write!(f, "a frame {kind:?} that announces {handles} descriptors")
+            }
             Malformed::TooLong { len, limit } => {
                 write!(f, "a frame of {len} bytes, over the limit of {limit}")
             }
@@ -117,10 +132,17 @@ impl std::fmt::Display for Malformed {
     }
 }
 
+impl Kind {
+    /// Its body is a value of the user's.
+    fn may_have_handles(self) -> bool {
+        matches!(self, Kind::Init | Kind::Run | Kind::Ready | Kind::Done | Kind::Failed)
+    }
+}
+
 impl Header {
     /// A header with everything else zero.
     pub(crate) fn new(kind: Kind) -> Header {
-        Header { kind, fault: 0, attempt: 0, task: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
+        Header { kind, fault: 0, attempt: 0, task: 0, handles: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
@@ -129,7 +151,8 @@ impl Header {
         bytes[0] = self.kind as u8 + 1;
         bytes[1] = self.fault;
         bytes[2..4].copy_from_slice(&self.attempt.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.task.to_le_bytes());
+        bytes[4..7].copy_from_slice(&self.task.to_le_bytes()[..3]);
+        bytes[7] = self.handles;
         bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.nanos.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.len.to_le_bytes());
@@ -142,15 +165,28 @@ impl Header {
         let kind =
             KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
         let attempt = u16::from_le_bytes([bytes[2], bytes[3]]);
-        let task = u32::from_le_bytes(std::array::from_fn(|i| bytes[4 + i]));
+        let task = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], 0]);
+        let handles = bytes[7];
         let deadline = word(32);
         let fault = bytes[1];
         let may_bring_a_fault = cfg!(feature = "faults") && kind == Kind::Run;
         if (fault != 0 && !may_bring_a_fault) || (kind != Kind::Run && (attempt, deadline) != (0, 0)) {
             return Err(Malformed::Padding);
         }
-        let header =
-            Header { kind, fault, attempt, task, seq: word(8), nanos: word(16), len: word(24), deadline };
+        if handles != 0 && (!kind.may_have_handles() || usize::from(handles) > HANDLES_MAX) {
+            return Err(Malformed::Handles { kind, handles });
+        }
+        let header = Header {
+            kind,
+            fault,
+            attempt,
+            task,
+            handles,
+            seq: word(8),
+            nanos: word(16),
+            len: word(24),
+            deadline,
+        };
         if header.len > limit {
             return Err(Malformed::TooLong { len: header.len, limit });
         }
@@ -189,7 +225,7 @@ impl Decoder {
             }
             self.have = 0;
             let header = Header::from_bytes(&self.header, self.limit)?;
-            self.arriving = Some(Frame { header, body: Vec::new() });
+            self.arriving = Some(Frame { header, body: Vec::new(), handles: Handles::default() });
         }
         if let Some(body) = self.body()? {
             let missing = body.missing();
@@ -203,7 +239,7 @@ impl Decoder {
     /// The body that is arriving, with room for some of what is missing: large bodies are read straight into
     /// it, and [`Decoder::whole`] tells when that was all.
     pub(crate) fn body(&mut self) -> Result<Option<Body<'_>>, Malformed> {
-        let Some(Frame { header, body }) = &mut self.arriving else { return Ok(None) };
+        let Some(Frame { header, body, .. }) = &mut self.arriving else { return Ok(None) };
         let missing = header.len - body.len() as u64;
         if body.len() == body.capacity() && missing > 0 {
             let more = missing.min(body.len().max(FIRST) as u64);
@@ -246,9 +282,10 @@ mod test {
     fn frame(kind: Kind, len: usize) -> Frame {
         let body: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
         let (attempt, deadline) = if kind == Kind::Run { (513, u64::MAX - 1) } else { (0, 0) };
-        let header =
-            Header { kind, fault: 0, attempt, task: 5, seq: 1 << 40, nanos: 77, len: len as u64, deadline };
-        Frame { header, body }
+        let handles = if kind.may_have_handles() { 253 } else { 0 };
+        let (task, seq, len) = (0x05_6789, 1 << 40, len as u64);
+        let header = Header { kind, fault: 0, attempt, task, handles, seq, nanos: 77, len, deadline };
+        Frame { header, body, handles: Handles::default() }
     }
 
     fn stream(frames: &[Frame]) -> Vec<u8> {
@@ -310,6 +347,11 @@ mod test {
         run[1] = 1;
         let refused = Decoder::new(8).feed(&mut &run[..]) == Err(Malformed::Padding);
         assert_eq!(refused, !cfg!(feature = "faults"), "only scripts of faults use it");
+        for (kind, handles) in [(Kind::Done, 254), (Kind::Run, 255), (Kind::Panicked, 1), (Kind::Look, 1)] {
+            let header = Header { handles, ..Header::new(kind) };
+            let refused = Decoder::new(8).feed(&mut &header.to_bytes()[..]);
+            assert_eq!(refused, Err(Malformed::Handles { kind, handles }));
+        }
         for len in [9, 1 << 31, 1 << 32, 1 << 63, u64::MAX] {
             let header = Header { len, ..good };
             let refused = Decoder::new(8).feed(&mut &header.to_bytes()[..]);

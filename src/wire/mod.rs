@@ -1,5 +1,6 @@
 //! Values, payloads and frames as bytes. Nothing here performs I/O.
 
+pub(crate) mod attach;
 mod bounded;
 pub(crate) mod codec;
 pub(crate) mod frame;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::faults::{self, Point};
 use crate::sys::{clock, process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Inbound, Received, Speaker};
+use crate::transport::{Inbound, Message, Received, Speaker};
 use crate::wire::codec::{self, Body};
 use crate::wire::frame::{Frame, Header, Kind};
 
@@ -36,8 +36,8 @@ pub(crate) fn serve(serve: Serve) -> OwnedFd {
     let mut inbound = Inbound::with_ring(limit, board.requests_reader(), board.requests_bell());
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut worker = Worker { speaker, desk, limit, max_rss, output: Vec::new() };
-    if !initializer && worker.ready(&[]).is_err() {
+    let mut worker = Worker { speaker, desk, limit, max_rss, output: Message::default() };
+    if !initializer && worker.ready(&Message::default()).is_err() {
         return worker.speaker.into_socket();
     }
     while faults::hit(Point::Idle).is_ok()
@@ -71,7 +71,7 @@ struct Worker {
     limit: usize,
     /// 0 once it has asked to be replaced.
     max_rss: u64,
-    output: Vec<u8>,
+    output: Message,
 }
 
 /// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
@@ -103,10 +103,10 @@ impl Stages for OnBoard<'_> {
 }
 
 impl Worker {
-    fn ready(&mut self, body: &[u8]) -> io::Result<()> {
+    fn ready(&mut self, result: &Message) -> io::Result<()> {
         faults::hit(Point::BootReady)?;
         let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
-        self.speaker.say_aloud(header, body)
+        self.speaker.say_aloud(header, &result.bytes, result.handles.as_slice())
     }
 
     /// Waits for the next frame.
@@ -115,7 +115,7 @@ impl Worker {
             let mut begun = Vec::with_capacity(bytes.max(1));
             loop {
                 let missing = bytes - begun.len();
-                if missing == 0 || socket::receive(self.speaker.socket(), &mut begun, missing, true)? == 0 {
+                if missing == 0 || socket::receive(self.speaker.socket(), &mut begun, missing, true)?.0 == 0 {
                     break;
                 }
             }
@@ -135,7 +135,7 @@ impl Worker {
         let board = OnBoard { desk: &desk, header: frame.header, started: Cell::new(None) };
         let kind = self.call(frame, &board);
         let nanos = match kind {
-            Kind::ResultTooLarge => u64::from_le_bytes(self.output[..].try_into().unwrap_or_default()),
+            Kind::ResultTooLarge => u64::from_le_bytes(self.output.bytes[..].try_into().unwrap_or_default()),
             _ => board.started.get().map_or(0, |started| clock::nanos().saturating_sub(started)),
         };
         faults::hit(Point::Encoded)?;
@@ -152,8 +152,8 @@ impl Worker {
         if nanos > LONG_ENOUGH && !self.speaker.is_intact() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        if self.output.capacity() > 1 << 20 {
-            self.output = Vec::new();
+        if self.output.bytes.capacity() > 1 << 20 {
+            self.output.bytes = Vec::new();
         }
         Ok(())
     }
@@ -171,46 +171,48 @@ impl Worker {
                 let result = std::mem::take(&mut self.output);
                 self.ready(&result)
             }
-            kind => self.speaker.say_aloud(Header::new(kind), &self.output),
+            kind => self.speaker.say_aloud(Header::new(kind), &self.output.bytes, &[]),
         }
     }
 
     /// Calls the function that a frame names and leaves the body of the reply in `output`.
     fn call(&mut self, frame: Frame, stages: &dyn Stages) -> Kind {
-        self.output.clear();
+        self.output.bytes.clear();
         panic::begin(frame.header.seq);
         let Some(entry) = Registry::get().entry(TaskNumber(frame.header.task)) else {
             return self.say(Kind::ArgsRefused, &"the worker does not know this task");
         };
         let mut args = Body::new(frame.body);
-        match (entry.run)(Call::new(&args.source(), &mut self.output, self.limit, stages)) {
+        match (entry.run)(Call::new(&args.source(), frame.handles, &mut self.output, self.limit, stages)) {
             // The second variant of an enum is how serde tells an `Err`.
-            Reply::Ok if entry.fallible && self.output.first() == Some(&1) => Kind::Failed,
+            Reply::Ok if entry.fallible && self.output.bytes.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,
             Reply::Panicked(payload) => self.say(Kind::Panicked, &panic::describe(payload)),
             Reply::ArgsDecode(message) => self.say(Kind::ArgsRefused, &message),
             Reply::ResultEncode(message) => self.say(Kind::ResultRefused, &message),
             Reply::ResultTooLarge(size) => {
-                self.output.extend_from_slice(&size.to_le_bytes());
+                self.output.bytes.extend_from_slice(&size.to_le_bytes());
                 Kind::ResultTooLarge
             }
         }
     }
 
     fn say(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
-        self.output.clear();
+        self.output.bytes.clear();
         // Text always encodes; the limit holds for results, and texts are cut where they are made.
-        let _ = codec::encode(value, &mut self.output, usize::MAX);
+        let _ = codec::encode(value, &mut self.output.bytes, usize::MAX);
         kind
     }
 
     /// Sends what is in `output`.
     fn reply(&mut self, header: Header) -> io::Result<()> {
         let Some(bytes) = faults::bytes(Point::ReplyBytes) else {
-            return self.speaker.say(header, &self.output);
+            // Here they are not needed any more.
+            let handles = std::mem::take(&mut self.output.handles);
+            return self.speaker.say_with(header, &self.output.bytes, handles.as_slice());
         };
-        let header = Header { len: self.output.len() as u64, ..header }.to_bytes();
-        let frame = [&header[..], &self.output].concat();
+        let header = Header { len: self.output.bytes.len() as u64, ..header }.to_bytes();
+        let frame = [&header[..], &self.output.bytes].concat();
         socket::send_all(self.speaker.socket(), &frame[..bytes.min(frame.len())])?;
         process::die()
     }

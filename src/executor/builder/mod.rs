@@ -29,6 +29,8 @@ use crate::scheduler::supervisor;
 use crate::submit::Submitter;
 use crate::sys::{cpus, process, start};
 use crate::task::{Registry, Task, guarded};
+use crate::transport::Message;
+use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 use crate::wire::hello::MAX_DEPTH;
 use crate::worker;
@@ -211,18 +213,21 @@ impl Builder {
     where
         T::Output: InitializerOutput,
     {
-        fn judge<R: InitializerOutput>(bytes: &[u8]) -> Result<(), String> {
-            let judged = guarded(|| codec::decode::<R>(bytes).and_then(R::judge));
+        fn judge<R: InitializerOutput>(bytes: &[u8], handles: Handles) -> Result<(), String> {
+            let decode = || codec::decode::<R>(bytes);
+            let judged = guarded(|| attach::offer(handles, decode).and_then(R::judge));
             judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
         }
-        let mut body = Vec::new();
-        let encoded = guarded(|| codec::encode(&args, &mut body, usize::MAX));
-        if !matches!(encoded, Ok(Ok(()))) {
+        let mut bytes = Vec::new();
+        let encoded = guarded(|| codec::encode_attached(&args, &mut bytes, usize::MAX));
+        let handles = encoded.ok().and_then(Result::ok);
+        if handles.is_none() {
             self.mistake.get_or_insert(StartError::invalid(format!(
                 "the arguments of the initializer `{}` cannot be encoded",
                 T::NAME
             )));
         }
+        let body = Message { bytes, handles: handles.unwrap_or_default() };
         let task = Registry::get().number(T::ENTRY);
         self.initializer = Some(Initializer { task, body: Arc::new(body), judge: judge::<T::Output> });
         self
