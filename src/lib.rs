@@ -124,6 +124,7 @@ mod map;
 mod nested;
 mod options;
 mod park;
+mod pool;
 mod primitive;
 mod scheduler;
 mod submit;
@@ -144,7 +145,7 @@ pub use descriptor::Descriptor;
 pub use error::Protection;
 pub use error::{
     CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, Refusal, StartError,
-    SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
+    StillRunning, SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
 };
 pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
@@ -158,6 +159,7 @@ pub use future::{Done, TaskFuture};
 pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
+pub use pool::{AsyncResult, Join, Pool, PoolBuilder};
 pub use procpool_macros::task;
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};

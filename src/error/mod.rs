@@ -2,6 +2,7 @@
 //! refused), [`TaskError`] (the task was accepted and has no value).
 
 mod exit;
+mod running;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod start;
@@ -10,6 +11,7 @@ mod task;
 mod wait;
 
 pub use exit::{ExitCause, LimitHit, Panic, Phase, WorkerExit};
+pub use running::StillRunning;
 #[cfg(feature = "sandbox")]
 pub(crate) use sandbox::Gap;
 #[cfg(feature = "sandbox")]
