@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
     &["task", "transport", "descriptor"],
-    &["worker"],
+    &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
     &["pool", "executor", "map", "submit", "options", "completed", "future", "context", "nested", "limits"],

@@ -16,6 +16,7 @@ pub(crate) mod own_pid;
 pub(crate) mod pages;
 pub(crate) mod plain;
 pub(crate) mod process;
+pub(crate) mod ready;
 #[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 pub(crate) mod socket;
