@@ -127,6 +127,7 @@ mod park;
 mod primitive;
 mod scheduler;
 mod submit;
+pub mod sync;
 mod sys;
 mod task;
 mod transport;
@@ -159,6 +160,7 @@ pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use procpool_macros::task;
+pub use sync::{Lock, Value};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
 

@@ -113,6 +113,7 @@ fn each_dependency_stands_behind_one_door() {
         ("landlock", &["sys/sandbox/files.rs"]),
         ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
+        ("bytemuck", &["sync/plain.rs"]),
         ("slab", &["scheduler/machine/mod.rs", "scheduler/machine/dispatch.rs"]),
     ] {
         for (_, path, code) in modules() {
