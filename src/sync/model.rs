@@ -42,6 +42,12 @@ impl Memory {
         }
     }
 
+    /// Those who sleep look whether it was them.
+    fn tell_killed(&self) {
+        let _sleepers = self.sleepers();
+        self.woken.notify_all();
+    }
+
     /// What the kernel does with the words on the list of a keeper.
     fn keeper_ends(&self, owner: u32) {
         let mut seen = self.word.load(SeqCst);
@@ -74,7 +80,8 @@ struct Process {
     memory: Arc<Memory>,
     owner: u32,
     killed: AtomicBool,
-    /// How many threads are there and do not sleep.
+    /// How many threads are there, and how many of them do not sleep.
+    left: AtomicU32,
     awake: AtomicU32,
 }
 
@@ -154,7 +161,8 @@ impl Word for Thread<'_> {
 impl Process {
     fn new(memory: &Arc<Memory>, owner: u32, threads: u32) -> Arc<Process> {
         let memory = Arc::clone(memory);
-        Arc::new(Process { memory, owner, killed: AtomicBool::new(false), awake: AtomicU32::new(threads) })
+        let [left, awake] = [(); 2].map(|()| AtomicU32::new(threads));
+        Arc::new(Process { memory, owner, killed: AtomicBool::new(false), left, awake })
     }
 
     /// Starts a thread that takes and frees the lock a few times, and kills the process after so many steps. Now and then
@@ -175,10 +183,11 @@ impl Process {
                     }
                 }
             }));
+            // The thread and the keeper end in any order.
+            process.awake.fetch_sub(1, SeqCst);
+            process.left.fetch_sub(1, SeqCst);
             if let Err(payload) = lived {
                 assert!(payload.is::<Killed>(), "a panic of its own");
-                // The thread and the keeper end in any order.
-                process.awake.fetch_sub(1, SeqCst);
                 if thread.in_the_middle.get() {
                     process.memory.thread_ends();
                 }
@@ -198,23 +207,22 @@ impl Process {
     }
 
     /// The keeper, and the kernel's news of a kill for those who sleep.
-    fn keep(self: &Arc<Process>, ended: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
-        let (process, ended) = (Arc::clone(self), Arc::clone(ended));
+    fn keep(self: &Arc<Process>) -> thread::JoinHandle<()> {
+        let process = Arc::clone(self);
         thread::spawn(move || {
-            while !process.killed.load(SeqCst) {
-                if ended.load(SeqCst) {
-                    return;
-                }
+            while !process.killed.load(SeqCst) && process.left.load(SeqCst) > 0 {
                 thread::yield_now();
             }
-            process.memory.woken.notify_all();
+            // A thread that kills its process may be its last.
+            if !process.killed.load(SeqCst) {
+                return;
+            }
+            process.memory.tell_killed();
             // Who runs is stopped before the keeper has come to its end; who sleeps may take longer.
             while process.awake.load(SeqCst) > 0 {
                 thread::yield_now();
             }
             process.memory.keeper_ends(process.owner);
-            drop(process.memory.sleepers());
-            process.memory.woken.notify_all();
         })
     }
 }
@@ -226,7 +234,6 @@ const NEVER: u32 = u32::MAX;
 /// come to their end.
 fn scenario(threads: &[u32], killed: &[usize], impatient: bool) {
     let memory = Arc::new(Memory::default());
-    let ended = Arc::new(AtomicBool::new(false));
     let (mut living, mut dying) = (Vec::new(), Vec::new());
     for (index, &count) in threads.iter().enumerate() {
         let process = Process::new(&memory, index as u32 + 1, count);
@@ -237,13 +244,12 @@ fn scenario(threads: &[u32], killed: &[usize], impatient: bool) {
             list.push(process.start(steps, impatient && dies));
         }
         if dies {
-            dying.push(process.keep(&ended));
+            dying.push(process.keep());
         }
     }
     for thread in living {
         thread.join().unwrap();
     }
-    ended.store(true, SeqCst);
     for thread in dying {
         thread.join().unwrap();
     }

@@ -150,7 +150,9 @@ fn count_out(word: &impl Word) {
     let mut seen = word.load();
     // A count of none is nobody's doing but that of a process that writes where it may not.
     while seen >> 32 != 0 {
-        match word.exchange(seen, seen - (1 << 32)) {
+        let less = seen - (1 << 32);
+        let new = if less >> 32 == 0 { less & !u64::from(WAITERS) } else { less };
+        match word.exchange(seen, new) {
             Ok(()) => return,
             Err(now) => seen = now,
         }
