@@ -160,7 +160,7 @@ pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use procpool_macros::task;
-pub use sync::{Lock, Value};
+pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
 

@@ -99,7 +99,7 @@ impl Members {
 
     /// What all living members count together.
     pub(super) fn sum(&self) -> u64 {
-        self.words().map(|word| counted(word.load(Ordering::SeqCst))).sum()
+        self.words().map(|word| counted(word.load(Ordering::SeqCst))).fold(0, u64::saturating_add)
     }
 
     /// Nobody counts anything any more.
@@ -109,17 +109,21 @@ impl Members {
         }
     }
 
+    /// Whether a member has died since somebody was inside.
+    pub(super) fn any_dead(&self) -> bool {
+        self.words().any(|word| word.load(Ordering::SeqCst) as u32 & DIED != 0)
+    }
+
     /// Makes room where members have died, after `bereaved` was called, if any have. For whoever holds the lock.
     pub(super) fn bury(&self, bereaved: impl FnOnce()) {
-        let is_dead = |word: &u64| *word as u32 & DIED != 0;
-        if !self.words().any(|word| is_dead(&word.load(Ordering::SeqCst))) {
+        if !self.any_dead() {
             return;
         }
         // First what follows from it: whoever is killed in between leaves the mark to the next.
         bereaved();
         for word in self.words() {
             let seen = word.load(Ordering::SeqCst);
-            if is_dead(&seen) {
+            if seen as u32 & DIED != 0 {
                 let _ = word.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::SeqCst);
             }
         }
@@ -208,5 +212,82 @@ impl Drop for Member {
         let owner = self.kept.owner();
         let leave = |word: u64| (word as u32 & OWNER == owner).then_some(0);
         let _ = self.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, leave);
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn members() -> Members {
+        Members::new(Arc::new(KeptMap::create(REST_AT + Members::BYTES).unwrap().0)).unwrap()
+    }
+
+    /// A member that dies at once, and counted for 5.
+    fn dead_member(members: &Members) {
+        keeper::in_a_killed_copy(|| {
+            let member = members.join().unwrap();
+            member.add(5);
+            std::mem::forget(member);
+        });
+    }
+
+    #[test]
+    fn what_a_member_counts_goes_with_it_and_its_death_is_told_once() {
+        let members = members();
+        let one = members.join().unwrap();
+        one.add(2);
+        let other = members.join().unwrap();
+        other.add(40);
+        assert_eq!(members.sum(), 42);
+        drop(other);
+        assert_eq!(members.sum(), 2, "who leaves counts no more");
+        dead_member(&members);
+        assert_eq!(members.sum(), 2, "nor does who dies");
+        let mut told = 0;
+        members.bury(|| told += 1);
+        members.bury(|| told += 1);
+        assert_eq!(told, 1);
+        one.subtract(9);
+        assert_eq!(members.sum(), 2, "not less than nothing");
+        members.clear();
+        assert_eq!(members.sum(), 0);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_again_when_some_have_gone() {
+        let members = members();
+        let mut all: Vec<_> = (0..MEMBERS).map(|_| members.join().unwrap()).collect();
+        let refused = members.join().map(drop).unwrap_err().to_string();
+        assert!(refused.contains("240 processes"), "{refused}");
+        all.swap_remove(7);
+        all.push(members.join().unwrap());
+        all.truncate(100);
+        dead_member(&members);
+        members.bury(|| {});
+        assert!((100..MEMBERS).all(|_| members.join().map(|member| all.push(member)).is_ok()));
+    }
+
+    #[test]
+    fn a_death_wakes_those_who_sleep_however_many_members_there_are() {
+        // With so many the kernel cannot be asked for all of them at once.
+        for others in [0, SLEPT_FOR - 2, SLEPT_FOR + 10] {
+            let members = members();
+            let own = members.join().unwrap();
+            let _others: Vec<_> = (0..others).map(|_| members.join().unwrap()).collect();
+            let (start, patience) = (Instant::now(), Patience::of(Duration::from_secs(20)));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !members.any_dead() {
+                        let seen = members.event();
+                        assert!(members.sleep(&own, seen, &patience), "{others} others");
+                    }
+                });
+                dead_member(&members);
+            });
+            assert!(start.elapsed() < Duration::from_secs(2), "{others} others: {:?}", start.elapsed());
+        }
     }
 }

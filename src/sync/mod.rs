@@ -22,8 +22,12 @@
 //! **Processes that share an object trust each other.** Whoever has it open can write what he likes into it: then others
 //! may wait for ever or see numbers that nobody has stored, but nobody's memory is harmed, and nobody panics.
 
+mod array;
 mod asynchronous;
+mod barrier;
+mod condition;
 mod error;
+mod event;
 mod lock;
 mod members;
 #[cfg(all(test, shuttle))]
@@ -32,13 +36,21 @@ mod monitor;
 mod page;
 mod patience;
 mod plain;
+mod rlock;
+mod semaphore;
 mod slots;
 mod value;
 mod word;
 
+pub use array::{Array, ArrayGuard};
+pub use barrier::Barrier;
+pub use condition::Condition;
 pub use error::{Guard, LockError, OwnerDied, SyncError};
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use plain::{Integer, Pod, Scalar};
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Semaphore, SemaphorePermit};
 pub use value::{Value, ValueGuard};
 
 /// Handles of an object travel in messages as the descriptor of its memory.

@@ -170,7 +170,8 @@ impl Process {
     fn start(self: &Arc<Process>, steps: u32, impatient: bool) -> thread::JoinHandle<()> {
         let process = Arc::clone(self);
         thread::spawn(move || {
-            let thread = Thread { process: &process, steps: Cell::new(steps), in_the_middle: Cell::new(false) };
+            let thread =
+                Thread { process: &process, steps: Cell::new(steps), in_the_middle: Cell::new(false) };
             let lived = catch_unwind(AssertUnwindSafe(|| {
                 for _ in 0..2 {
                     let mut looks = 0;

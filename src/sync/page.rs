@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::sys::keeper::{self, Kept, KeptMap};
+use crate::sys::keeper::{self, Kept, KeptMap, OWNER};
 use crate::sys::own_pid::own_pid;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{cover, futex, process};
@@ -216,6 +216,12 @@ impl Page {
         let _ = word::unlock(&self.lock_word(), attached.lock.owner(), suspect);
     }
 
+    /// Whether this process has the lock.
+    pub(super) fn is_locked_here(&self) -> bool {
+        let owner = self.attached.get().map(|attached| attached.lock.owner());
+        owner == Some(self.lock_word().load() as u32 & OWNER)
+    }
+
     /// Wakes all who wait for the lock: one of them does not want it any more.
     pub(super) fn rouse_lockers(&self) {
         futex::wake_all(keeper::low_half(self.map.word(LOCK_AT)));
@@ -256,5 +262,61 @@ impl Word for KernelWord<'_> {
 
     fn is_gone(&self, owner: u32) -> bool {
         keeper::is_gone(owner)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn opened(page: &Page, kind: Kind) -> Result<Page, String> {
+        Page::open(page.handle().clone(), kind).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_came_as_something_else_or_is_damaged_is_not_opened() {
+        let page = Page::create(Kind::Lock, 0, Some(0)).unwrap();
+        assert!(opened(&page, Kind::Lock).is_ok());
+        assert!(opened(&page, Kind::Event).unwrap_err().contains("not that of a Event"));
+        page.map.word(MAGIC_AT).store(7, Ordering::Relaxed);
+        assert!(opened(&page, Kind::Lock).unwrap_err().contains("damaged"));
+        let small = Page::create(Kind::Barrier, 3, Some(0));
+        assert!(small.is_err(), "there is no room for members");
+        let null = Handle::new(std::fs::File::open("/dev/null").unwrap().into());
+        assert!(Page::open(null, Kind::Lock).is_err());
+    }
+
+    #[test]
+    fn what_is_from_another_numbering_of_processes_is_refused() {
+        let page = Page::create(Kind::Lock, 0, Some(0)).unwrap();
+        page.map.word(NUMBERS_AT).store(1, Ordering::Relaxed);
+        assert!(opened(&page, Kind::Lock).unwrap_err().contains("PID namespace"));
+        page.map.word(NUMBERS_AT).store(0, Ordering::Relaxed);
+        assert!(opened(&page, Kind::Lock).is_ok(), "it was not known there");
+    }
+
+    #[test]
+    fn nonsense_in_the_memory_hangs_and_harms_nobody_who_has_a_limit() {
+        let page = Page::create(Kind::Semaphore, 1, None).unwrap();
+        let patience = || Patience::of(Duration::from_millis(20));
+        let nonsense = [u64::MAX, 0xffff_ffff, 1 << 63, 0x4000_0000, 0x8000_0000, 0x3fff_ffff, 1 << 32];
+        for word in nonsense {
+            page.map.word(LOCK_AT).store(word, Ordering::SeqCst);
+            if let Ok(_) = page.lock(&patience()).unwrap() {
+                page.unlock(false);
+            }
+            page.map.word(LOCK_AT).store(word, Ordering::SeqCst);
+            page.unlock(false);
+            page.map.word(LOCK_AT).store(0, Ordering::SeqCst);
+            for at in (REST_AT..REST_AT + 256).step_by(8) {
+                page.map.word(at).store(word, Ordering::SeqCst);
+            }
+            drop(page.enter(&patience(), || {}));
+            page.members().announce(1);
+            page.members().sleep(page.member().unwrap(), 0, &patience());
+            page.member().unwrap().add(1);
+            page.member().unwrap().subtract(7);
+            page.members().sum();
+        }
     }
 }

@@ -299,28 +299,28 @@ pub(crate) fn wait_for_any(words: &[(&AtomicU64, u32)], until: std::time::Instan
     futex::wait_for_any(words.iter().map(|&(word, seen)| (low_half(word), seen)), until)
 }
 
+/// Runs `body` in a copy of this process, which then is killed.
 #[cfg(test)]
-#[cfg_attr(miri, allow(unused))]
+pub(crate) fn in_a_killed_copy(body: impl FnOnce()) {
+    // SAFETY: the copy starts a thread and takes memory; the C library sees to it that no other thread has its locks.
+    let copy = unsafe { libc::fork() };
+    if copy == 0 {
+        body();
+        // SAFETY: ends the copy.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+    assert!(libc::WIFSIGNALED(status), "{status}");
+}
+
+#[cfg(test)]
 mod test {
     use super::*;
 
     fn map() -> Arc<KeptMap> {
         Arc::new(KeptMap::create(8192).unwrap().0)
-    }
-
-    /// Runs `body` in a copy of this process, which then is killed.
-    fn in_a_killed_copy(body: impl FnOnce()) {
-        // SAFETY: the copy starts a thread and takes memory, as no other thread of this test does at that time.
-        let copy = unsafe { libc::fork() };
-        if copy == 0 {
-            body();
-            // SAFETY: ends the copy.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for our own child.
-        assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
-        assert!(libc::WIFSIGNALED(status), "{status}");
     }
 
     #[test]

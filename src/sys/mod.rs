@@ -26,4 +26,5 @@ pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod start;
+pub(crate) mod thread_number;
 pub(crate) mod threads;
