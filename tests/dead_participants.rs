@@ -69,7 +69,8 @@ fn await_event(event: Event) -> bool {
 }
 
 #[task]
-fn set_and_clear(event: Event) {
+fn set_and_clear(event: Event, pid: Value<u32>) {
+    pid.store(std::process::id());
     loop {
         event.set();
         event.clear();
@@ -228,11 +229,13 @@ support::isolated! {
         let pool = pool(3);
         let event = Event::new().expect("an event");
         for _ in 0..rounds(20) {
-            let flips = pool.submit(set_and_clear, event.clone());
-            eventually("it flips", PATIENCE, || flips.running());
+            let pid = Value::new(0).expect("a value");
+            let flips = pool.submit(set_and_clear, (event.clone(), pid.clone()));
+            eventually("it flips", PATIENCE, || pid.load() != 0);
             let waits = [pool.submit(await_event, event.clone()), pool.submit(await_event, event.clone())];
             flips.kill();
             flips.result().expect_err("it was killed");
+            eventually("it is dead", PATIENCE, || !procfs::is_alive(pid.load()));
             event.set();
             for task in waits {
                 assert!(task.result().expect("it ends"), "it was set");

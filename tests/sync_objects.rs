@@ -3,6 +3,7 @@
 mod support;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -248,17 +249,17 @@ support::isolated! {
 
     fn the_action_of_the_last_runs_before_all_go_on_and_a_panic_in_it_breaks_the_barrier() {
         let barrier = Barrier::new(3).expect("a barrier");
-        let acted = std::sync::atomic::AtomicU32::new(0);
+        let acted = AtomicU32::new(0);
         let act = || {
             // Time for the others to go on, if they could.
             (0..1000).for_each(|_| std::thread::yield_now());
-            acted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            acted.fetch_add(1, SeqCst);
         };
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     barrier.wait_with(act).expect("all come");
-                    assert_eq!(acted.load(std::sync::atomic::Ordering::SeqCst), 1);
+                    assert_eq!(acted.load(SeqCst), 1);
                 });
             }
         });
@@ -284,13 +285,19 @@ support::isolated! {
 
     fn an_event_releases_all_who_wait_even_if_it_is_cleared_at_once() {
         let event = Event::new().expect("an event");
-        let own = std::process::id();
-        let asleep = || support::procfs::wchan(own).iter().filter(|(_, at)| at.contains("futex")).count();
-        let before = asleep();
         for _ in 0..100 {
+            let threads: [AtomicU32; 3] = Default::default();
             std::thread::scope(|scope| {
-                let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| event.wait_timeout(PATIENCE))).collect();
-                eventually("they sleep", PATIENCE, || asleep() >= before + 3);
+                let wait = |thread: &AtomicU32| {
+                    thread.store(rustix::thread::gettid().as_raw_pid().unsigned_abs(), SeqCst);
+                    event.wait_timeout(PATIENCE)
+                };
+                let waiting: Vec<_> = threads.iter().map(|thread| scope.spawn(move || wait(thread))).collect();
+                eventually("they sleep", PATIENCE, || {
+                    let at = support::procfs::wchan(std::process::id());
+                    let sleeps = |tid| at.iter().any(|(thread, at)| *thread == tid && at.contains("futex"));
+                    threads.iter().all(|thread| sleeps(thread.load(SeqCst)))
+                });
                 event.set();
                 event.clear();
                 for thread in waiting {
