@@ -208,13 +208,20 @@ support::isolated! {
             // What comes first, the death of one who waits or the wake-up that is for him, is left to chance.
             doomed.kill();
             drop(guard);
-            assert_eq!(other.result().expect("it gets the lock"), [false; 2]);
+            let mut told = other.result().expect("it gets the lock");
             doomed.result().expect_err("it was killed");
-            match lock.lock_timeout(PATIENCE) {
-                // One of the killed threads had it.
-                Err(LockError::OwnerDied(died)) => drop(died.repaired()),
-                taken => drop(taken.expect("the lock is free")),
-            }
+            told.push(match lock.lock_timeout(PATIENCE) {
+                Err(LockError::OwnerDied(died)) => {
+                    drop(died.repaired());
+                    true
+                }
+                taken => {
+                    drop(taken.expect("the lock is free"));
+                    false
+                }
+            });
+            // One of the killed threads may have had it, and then one of the others is told.
+            assert!(told.iter().filter(|&&told| told).count() <= 1, "{told:?}");
         }
     }
 
