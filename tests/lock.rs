@@ -231,10 +231,10 @@ support::isolated! {
         let words = (Value::new(0).expect("a value"), Value::new(0).expect("a value"));
         let mut random = Random::new(7);
         let mut deaths = 0;
-        for round in 0..rounds(60) {
+        for round in 0..rounds(50) {
             let tasks: Vec<_> =
-                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 5_000))).collect();
-            eventually("they count", PATIENCE, || tasks.iter().any(|task| task.running()));
+                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 10_000))).collect();
+            eventually("they count", PATIENCE, || tasks.iter().any(|task| task.running() || task.done()));
             let before = words.0.load();
             // A kill may come at any step of any of them.
             for _ in 0..random.below(2000) {
