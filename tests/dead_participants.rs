@@ -292,7 +292,8 @@ fn come_and_go(semaphore: Semaphore, seed: u64) {
 }
 
 #[task]
-fn meet_again_and_again(barrier: Barrier) -> String {
+fn meet_again_and_again(barrier: Barrier, begun: Value<u32>) -> String {
+    begun.fetch_add(1);
     loop {
         if let Err(error) = barrier.wait() {
             return error.to_string();
@@ -341,11 +342,14 @@ support::isolated! {
     fn a_storm_of_kills_breaks_a_barrier_for_all_the_others_each_time() {
         let pool = pool(3);
         let mut random = Random::new(12);
-        for round in 0..rounds(40) {
+        for round in 0..rounds(20) {
             let barrier = Barrier::new(3).expect("a barrier");
-            let mut tasks: Vec<_> =
-                (0..3).map(|_| pool.submit(meet_again_and_again, barrier.clone())).collect();
-            eventually("they meet", PATIENCE, || tasks.iter().all(|task| task.running()));
+            let begun = Value::new(0).expect("a value");
+            let mut tasks: Vec<_> = (0..3)
+                .map(|_| pool.submit(meet_again_and_again, (barrier.clone(), begun.clone())))
+                .collect();
+            // Who dies before it has the barrier open has never taken part.
+            eventually("they meet", PATIENCE, || begun.load() == 3);
             for _ in 0..random.below(300) {
                 std::thread::yield_now();
             }

@@ -131,7 +131,7 @@ support::isolated! {
             pool.worker_pids().into_iter().map(sleeps).sum::<usize>() >= 100 + 10
         });
         holder.kill();
-        let told = waiting.into_iter().map(|task| task.result().expect("it ends")).flatten();
+        let told = waiting.into_iter().flat_map(|task| task.result().expect("it ends"));
         assert_eq!(told.filter(|&told| told).count(), 1);
         assert!(lock.try_lock().is_ok());
     }

@@ -28,7 +28,8 @@ const ACTING: usize = 2;
 /// **It never hangs for a dead participant.** When a process dies that has the barrier open, however it ends, the barrier
 /// is [broken](SyncError::Broken): for those who wait and for those who come, until somebody calls
 /// [`reset`](Barrier::reset). So it is after a wait that took too long, and after [`abort`](Barrier::abort). A process
-/// that drops its handle has left; nobody is told.
+/// that drops its handle has left; nobody is told. Nor did one take part that died before the handle had reached it: so
+/// wait with a limit, or for the tasks that are to come, if they may die before they begin.
 ///
 /// It travels in the arguments and results of tasks; a clone is the same barrier. 240 processes can have it open at a
 /// time.

@@ -98,8 +98,10 @@ impl Keeper {
             // takes a robust mutex.
             let kept = unsafe { libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>()) } == 0;
             let _ = tell.send(if kept { Ok(keeper) } else { Err(io::Error::last_os_error()) });
-            while kept {
-                thread::park();
+            if kept {
+                loop {
+                    thread::park();
+                }
             }
         };
         thread::Builder::new().name("procpool-keeper".to_owned()).stack_size(64 << 10).spawn(keep)?;
