@@ -37,7 +37,9 @@ const SUSPECT: usize = 2;
 /// let inner = lock.lock()?;
 /// drop(outer);
 /// // Another thread has to wait for the other guard as well.
-/// std::thread::scope(|scope| scope.spawn(|| assert!(lock.try_lock().is_err())));
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| assert!(lock.try_lock().is_err()));
+/// });
 /// drop(inner);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
