@@ -257,7 +257,7 @@ impl<T> TaskFuture<T> {
     }
 
     /// Waits, as long as that makes the outcome come sooner.
-    fn help(&self, until: Option<Instant>) {
+    pub(crate) fn help(&self, until: Option<Instant>) {
         if let Some(Accepted { engine, task, .. }) = &self.accepted
             && !park::may_not_block()
         {

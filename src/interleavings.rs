@@ -2,9 +2,12 @@
 //! which are threads here, through schedules that chance picks. A future that is not woken is a deadlock, a thread that
 //! does not end an endless run; both fail.
 //!
+//! Others may also go on before each look at the shared page and before each call of the kernel for a socket, and who is
+//! not woken at its bell does not wake.
+//!
 //! What it does not see: who waits for the kernel looks again and again here, so a call of the supervisor that gets lost
-//! is not noticed; the words of the shared page are no points at which others go on (`transport/board.rs` tests those
-//! by themselves); and time is real, so a schedule that failed need not fail again.
+//! is not noticed; threads that wait for a result do not listen themselves; the memory is in order, as on one processor;
+//! and time is real, so a schedule that failed need not fail again.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --lib interleavings`; `PROCPOOL_SCHEDULES` is how many each scenario tries.
 
@@ -12,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +24,9 @@ use std::task::{Context, Wake, Waker};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, thread};
 
+use crate::sys::socket;
+use crate::transport::{Board, Inbound, Outbound, Piece, Received, Speaker};
+use crate::wire::frame::{Header, Kind};
 use crate::{
     Builder, ProcessPoolExecutor, Ran, ShutdownOptions, TaskErrorKind, TaskFuture, as_completed, task,
 };
@@ -115,6 +122,43 @@ fn tasks_of_several_threads_are_all_done_once() {
     });
 }
 
+/// A parent says small and large things, a worker that sleeps in between answers each, and the parent sleeps at its bell
+/// until it has the answers, as a thread that waits for a result does.
+#[test]
+fn both_sides_of_a_link_are_woken_for_all_that_they_are_told() {
+    explore(|| {
+        let (board, _fd) = Board::create().unwrap();
+        let (ours, theirs) = socket::pair().unwrap();
+        let sizes = [0, 5000, 1, 0, 4097];
+        let mut outbound = Outbound::new(Some(board.requests_writer()), board.requests_bell());
+        let mut answers = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+        let worker = thread::spawn(move || {
+            let mut requests = Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell());
+            let mut speaker = Speaker::new(theirs, board.replies_writer(), board.replies_bell());
+            for _ in sizes {
+                let Received::Frame(frame) = requests.next(speaker.socket(), true).unwrap() else { panic!() };
+                speaker
+                    .say(Header { seq: frame.header.seq, ..Header::new(Kind::Done) }, &frame.body)
+                    .unwrap();
+            }
+        });
+        for (seq, size) in (1..).zip(sizes) {
+            let header = Header { seq, ..Header::new(Kind::Run) };
+            outbound.push(Piece { header, body: Arc::new(vec![7; size]) });
+            while !outbound.flush(ours.as_fd()).unwrap() {
+                thread::yield_now();
+            }
+        }
+        for (seq, size) in (1..).zip(sizes) {
+            match answers.next(ours.as_fd(), true).unwrap() {
+                Received::Frame(frame) => assert_eq!((frame.header.seq, frame.body.len()), (seq, size)),
+                other => panic!("{other:?}"),
+            }
+        }
+        worker.join().unwrap();
+    });
+}
+
 #[test]
 fn a_cancellation_that_races_with_the_start_has_one_winner() {
     explore(|| {
@@ -142,7 +186,9 @@ fn a_future_is_completed_polled_and_dropped_at_the_same_time() {
         let (called, callback) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let mut future = pool.submit(work, id);
         let counts = Arc::clone(&callback);
-        future.add_done_callback(move |_| drop(counts.fetch_add(1, Ordering::SeqCst)));
+        future.add_done_callback(move |_| {
+            counts.fetch_add(1, Ordering::SeqCst);
+        });
         struct Count(Arc<AtomicU64>);
         impl Wake for Count {
             fn wake(self: Arc<Self>) {

@@ -125,6 +125,8 @@ mod map;
 mod nested;
 mod options;
 mod park;
+mod pipe;
+mod pool;
 mod primitive;
 mod scheduler;
 mod submit;
@@ -145,8 +147,9 @@ pub use descriptor::Descriptor;
 #[cfg(feature = "sandbox")]
 pub use error::Protection;
 pub use error::{
-    CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, Refusal, StartError,
-    SubmitError, TaskError, TaskErrorKind, WaitTimeout, What, WorkerExit,
+    CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, RecvError, Refusal,
+    SendError, StartError, StillRunning, SubmitError, TaskError, TaskErrorKind, WaitTimeout, What,
+    WorkerExit,
 };
 pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
@@ -160,10 +163,17 @@ pub use future::{Done, TaskFuture};
 pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
+pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
+pub use pool::{AsyncResult, Join, Pool, PoolBuilder};
 pub use procpool_macros::task;
 pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
+
+/// Waiting for one of many pipes, and for other things. Python's `multiprocessing.connection`.
+pub mod connection {
+    pub use crate::pipe::{Waitable, wait, wait_async};
+}
 
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 
-use crate::error::{Refusal, TaskError, TaskErrorKind};
+use crate::error::{Refusal, TaskError, TaskErrorKind, WaitTimeout};
 use crate::future::TaskFuture;
 use crate::park;
 use crate::submit::{Prepared, Submitter};
@@ -374,15 +374,8 @@ where
     }
 
     fn submit(&mut self, prepared: Vec<Result<Prepared, Refusal>>) {
-        let mut good = Vec::with_capacity(prepared.len());
-        let places: Vec<_> = prepared.into_iter().map(|item| item.map(|item| good.push(item))).collect();
-        let mut futures = self.pool.accept_together(good).into_iter();
-        for place in places {
-            let future = match place {
-                Ok(()) => futures.next(),
-                Err(reason) => Some(TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()))),
-            };
-            self.window.push(future.expect("each prepared task has a future"));
+        for future in self.pool.accept_each(T::NAME, prepared) {
+            self.window.push(future);
         }
     }
 }
@@ -494,6 +487,46 @@ where
 /// ```
 #[derive(Debug)]
 pub struct MapIter<'a, T: Task, S>(Map<'a, T, S>);
+
+impl<'a, T, S> MapIter<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    /// The next result, if it is there in time. When the time is over the map goes on, and can be asked again: Python's
+    /// `next(timeout)` of an `imap`. To bound the whole map there is [`Map::timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeout`] when the time is over. The inner error is the item's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use procpool::{ProcessPoolExecutor, task};
+    ///
+    /// #[task]
+    /// fn nap(milliseconds: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(milliseconds));
+    ///     milliseconds
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::new()?;
+    /// let mut naps = pool.map(nap, [100]).into_iter();
+    /// assert!(naps.next_timeout(Duration::ZERO).is_err());
+    /// assert_eq!(naps.next().unwrap()?, 100);
+    /// assert!(naps.next_timeout(Duration::ZERO)?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Option<Result<T::Output, TaskError>>, WaitTimeout> {
+        // A deadline beyond the clock's range is none.
+        park::block_until(self.0.next(), Instant::now().checked_add(timeout)).ok_or(WaitTimeout {})
+    }
+}
 
 impl<'a, T, S> Iterator for MapIter<'a, T, S>
 where

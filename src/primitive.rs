@@ -10,6 +10,11 @@ mod kind {
     /// Nobody blocks in the kernel: all threads are one thread of the kernel's, and others could not go on. Whoever
     /// would, looks again and again instead, and lets others go first.
     pub(crate) const MODELLED: bool = true;
+
+    /// What others share is about to be looked at or changed: here they may go on.
+    pub(crate) fn interleave() {
+        thread::yield_now();
+    }
 }
 
 #[cfg(not(all(test, shuttle)))]
@@ -20,7 +25,9 @@ mod kind {
 
     /// Whoever waits for the kernel blocks in it.
     pub(crate) const MODELLED: bool = false;
+
+    pub(crate) const fn interleave() {}
 }
 
-pub(crate) use kind::MODELLED;
 pub(crate) use kind::{AtomicBool, Mutex, MutexGuard, thread, thread_local};
+pub(crate) use kind::{MODELLED, interleave};

@@ -128,8 +128,24 @@ impl Submitter {
         Ok(TaskFuture::accepted(slot, engine, task, cancel))
     }
 
+    /// Submits what belongs together, as far as it could be prepared: a future for each, in their order.
+    pub(crate) fn accept_each<R>(
+        &self,
+        task: &'static str,
+        prepared: Vec<Result<Prepared, Refusal>>,
+    ) -> Vec<TaskFuture<R>> {
+        let mut good = Vec::with_capacity(prepared.len());
+        let places: Vec<_> = prepared.into_iter().map(|item| item.map(|item| good.push(item))).collect();
+        let mut futures = self.accept_together(good).into_iter();
+        let place = |place: Result<(), Refusal>| match place {
+            Ok(()) => futures.next().expect("each prepared task has a future"),
+            Err(reason) => TaskFuture::refused(TaskError::not_run(task, reason.into())),
+        };
+        places.into_iter().map(place).collect()
+    }
+
     /// Submits what belongs together. A `map` bounds itself and passes the gate.
-    pub(crate) fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
+    fn accept_together<R>(&self, prepared: Vec<Prepared>) -> Vec<TaskFuture<R>> {
         // They come from one thread, which works for one task.
         if is_unwanted(prepared.first().and_then(|one| one.outer.as_ref())) {
             return prepared.iter().map(|one| TaskFuture::refused(unwanted(one.order.slot.task))).collect();

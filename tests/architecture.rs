@@ -9,10 +9,10 @@ const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
     &["task", "transport", "descriptor", "sync"],
-    &["worker"],
+    &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
-    &["executor", "map", "submit", "options", "completed", "future", "context", "nested", "limits"],
+    &["pool", "executor", "map", "submit", "options", "completed", "future", "context", "nested", "limits"],
 ];
 
 /// Edges that the floors do not allow, and why they exist all the same.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "tasks that reach for the channel of their worker")]
 
+#[path = "hostile_worker/ring.rs"]
+mod ring;
 mod support;
 
 use std::os::fd::BorrowedFd;

@@ -161,7 +161,7 @@ support::isolated! {
             let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
             let name = "a_program_whose_calls_are_interrupted";
             let Some(traced) = tracer::trace(name, CALLS, &how, &environment, Duration::from_secs(60)) else { return };
-            for call in ["sendmsg", "recvfrom", "poll", "epoll_", "fallocate"] {
+            for call in ["sendmsg", "recvmsg", "poll", "epoll_", "fallocate"] {
                 println!("{which}: {call} failed {} times", traced.hits(call));
                 assert!(traced.hits(call) > 0, "{call} was never interrupted");
             }

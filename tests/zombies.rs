@@ -86,7 +86,7 @@ fn one_death_costs_one_task(pool: &ProcessPoolExecutor) -> ExitCause {
     let neighbour = pool.submit(nap, 100);
     let queued: Vec<TaskFuture<u64>> = (0..20).map(|id| pool.submit(note, (path.as_str(), id))).collect();
     eventually("the culprit runs", SOON, || ledger.starts(100) == 1);
-    let worker = ledger.entries()[0].pid;
+    let worker = ledger.worker_of(100);
     let began = Instant::now();
     kill(worker, Signal::KILL);
     let error = culprit.result().expect_err("it was killed");
@@ -161,7 +161,7 @@ support::isolated! {
 
         let busy = pool.submit(park, (path.as_str(), 0));
         eventually("it runs", SOON, || ledger.starts(0) == 1);
-        let worker = ledger.entries()[0].pid;
+        let worker = ledger.worker_of(0);
         kill(worker, Signal::SEGV);
         assert_reaped("a busy worker", &[worker]);
         assert!(busy.result().expect_err("it was killed").is_worker_died());

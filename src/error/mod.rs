@@ -1,7 +1,10 @@
 //! What can go wrong, in three types by moment: [`StartError`] (there is no pool), [`SubmitError`] (the task was
-//! refused), [`TaskError`] (the task was accepted and has no value).
+//! refused), [`TaskError`] (the task was accepted and has no value). With channels, in two: [`SendError`] and
+//! [`RecvError`].
 
+mod channel;
 mod exit;
+mod running;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod start;
@@ -9,7 +12,9 @@ mod submit;
 mod task;
 mod wait;
 
+pub use channel::{RecvError, SendError};
 pub use exit::{ExitCause, LimitHit, Panic, Phase, WorkerExit};
+pub use running::StillRunning;
 #[cfg(feature = "sandbox")]
 pub(crate) use sandbox::Gap;
 #[cfg(feature = "sandbox")]

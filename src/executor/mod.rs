@@ -478,6 +478,10 @@ impl ProcessPoolExecutor {
         self.0.engine()
     }
 
+    pub(crate) fn submitter(&self) -> &Submitter {
+        &self.0
+    }
+
     fn accept<T: Task>(&self, task: T, args: &T::Args<'_>) -> Result<TaskFuture<T::Output>, Refusal> {
         let prepared = self.0.prepare(task, args)?;
         self.0.accept(self.0.room()?, prepared)

@@ -49,10 +49,11 @@ impl Engine {
                 let _ = crate::task::guarded(|| observer.0(event));
             }
         }
+        // Before anybody is told: who hears that a task has ended finds the descriptors of its arguments closed.
+        drop(later.jobs);
         for told in later.told {
             told.tell();
         }
-        drop(later.jobs);
         for waker in later.wakers {
             let _ = crate::task::guarded(|| waker.wake());
         }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::primitive::interleave;
+
 use super::fd::above_standard;
 
 /// A mapping of a sealed memory file. It has no name, and the kernel frees it with its last user.
@@ -73,6 +75,7 @@ impl SharedMap {
 
     /// The word at a byte offset that is a multiple of 8.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+        interleave();
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len, "a word inside of the mapping");
         // SAFETY: in bounds and aligned (the base is a page), valid until `Drop`, which needs the only
         // reference; the seals keep the file from shrinking under it; all access is atomic on both sides.
@@ -81,6 +84,7 @@ impl SharedMap {
 
     /// The 32 bits at a byte offset that is a multiple of 4. Whoever uses them never takes them for part of a word.
     pub(crate) fn half_word(&self, offset: usize) -> &AtomicU32 {
+        interleave();
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "half a word inside of the mapping");
         // SAFETY: as in `word`.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
@@ -88,6 +92,7 @@ impl SharedMap {
 
     /// As many words from a byte offset on that is a multiple of 8.
     pub(crate) fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        interleave();
         assert!(offset.is_multiple_of(8) && offset + 8 * count <= self.len, "words inside of the mapping");
         // SAFETY: as in `word`; words lie beside each other, and an atomic has the layout of its number.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), count) }

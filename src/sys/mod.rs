@@ -20,6 +20,7 @@ pub(crate) mod pages;
 pub(crate) mod per_process;
 pub(crate) mod plain;
 pub(crate) mod process;
+pub(crate) mod ready;
 #[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 pub(crate) mod socket;

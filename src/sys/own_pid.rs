@@ -19,7 +19,7 @@ unsafe impl Sync for Page {}
 fn page() -> Option<&'static AtomicU32> {
     static PAGE: OnceLock<Option<Page>> = OnceLock::new();
     let page = PAGE.get_or_init(|| {
-        let len = rustix::param::page_size();
+        let len = super::pages::page_size();
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
         let page = unsafe {
             let protection = ProtFlags::READ | ProtFlags::WRITE;

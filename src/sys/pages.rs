@@ -1,9 +1,17 @@
-//! Large memory on large pages.
+//! Pages of memory: their size, and large ones for large memory.
 //!
 //! To touch a page of 4 KiB for the first time costs as much as to copy several times as many bytes. Memory that is
 //! about to be filled from one end to the other is better off with pages of 2 MiB.
 
 use rustix::mm::Advice;
+
+/// Bytes of a page. Asks nobody, so a worker that may open no file can ask: the kernel has told it at the start of the
+/// process.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: it reads a number.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
 
 /// What is worth the call: a few large pages.
 const LARGE: usize = 4 << 20;
@@ -20,7 +28,7 @@ pub(crate) fn prefer_large<T>(vector: &mut Vec<T>) {
 
 #[cold]
 fn advise(start: *mut u8, len: usize) {
-    let page = rustix::param::page_size();
+    let page = page_size();
     // Whole pages, those at both ends included: the kernel moves memory that grows only if all of it is of one kind.
     let before = start.addr() % page;
     let len = (before + len).next_multiple_of(page);

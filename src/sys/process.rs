@@ -96,7 +96,7 @@ fn wait_for_child(
 pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    Some(pages * super::pages::page_size() as u64)
 }
 
 /// Kills the process behind a descriptor, and nobody else.

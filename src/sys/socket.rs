@@ -12,12 +12,29 @@ use rustix::net::{
 };
 
 use super::fd::above_standard;
-use crate::primitive::{MODELLED, thread};
+use crate::primitive::{MODELLED, interleave, thread};
 
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     Ok((above_standard(one)?, above_standard(other)?))
+}
+
+/// A connected pair that keeps the boundaries of packets.
+pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((above_standard(one)?, above_standard(other)?))
+}
+
+/// Whether the descriptor is an end of such a pair, or as good as one.
+pub(crate) fn is_of_packets(fd: BorrowedFd<'_>) -> bool {
+    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(fd) == Ok(SocketType::SEQPACKET)
+}
+
+/// A packet is larger than the system allows.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::MSGSIZE)
 }
 
 /// The process that made the pair this descriptor is an end of, and its user; an error if it is no such thing.
@@ -70,6 +87,7 @@ pub(crate) fn take(fd: BorrowedFd<'_>, seen: &mut [u8]) -> io::Result<()> {
 
 /// Sends some of the pieces; `WouldBlock` if none can be sent now.
 pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
+    interleave();
     let mut flags = SendFlags::NOSIGNAL;
     flags.set(SendFlags::DONTWAIT, !wait || MODELLED);
     let sent = retry(|| {
@@ -86,6 +104,7 @@ pub(crate) fn send_attached(
     attached: &[BorrowedFd<'_>],
     wait: bool,
 ) -> io::Result<usize> {
+    interleave();
     let mut flags = SendFlags::NOSIGNAL;
     flags.set(SendFlags::DONTWAIT, !wait || MODELLED);
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(attached.len()))];
@@ -114,34 +133,38 @@ const ATTACHED_MAX: usize = 253;
 /// Room for a message with so many, in words, which it has to be aligned to.
 const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(ATTACHED_MAX)) / size_of::<usize>() + 1;
 
-/// Appends what has arrived to the spare capacity of `buffer`, no more than `most`, and says how much that was; 0 is the
-/// end of the stream. With it come the descriptors that were attached to the last of the bytes, unless there is no room
-/// for all of them.
+/// What one call has received.
+struct Came {
+    read: usize,
+    descriptors: Vec<OwnedFd>,
+    /// There was more in the packet.
+    cut: bool,
+}
+
+/// Receives to where the parts point.
 ///
 /// A peer that dies with unread bytes makes the kernel say ECONNRESET once before the end: the bytes it had
 /// sent come first, so that is passed over.
-pub(crate) fn receive(
-    fd: BorrowedFd<'_>,
-    buffer: &mut Vec<u8>,
-    most: usize,
-    wait: bool,
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+///
+/// # Safety
+///
+/// The parts point to memory that may be written to, with its length.
+unsafe fn receive_to(fd: BorrowedFd<'_>, parts: &mut [libc::iovec], wait: bool) -> io::Result<Came> {
+    interleave();
     let mut flags = libc::MSG_CMSG_CLOEXEC;
     if !wait || MODELLED {
         flags |= libc::MSG_DONTWAIT;
     }
-    let spare = buffer.spare_capacity_mut();
-    let mut into = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: most.min(spare.len()) };
     let mut ancillary = [MaybeUninit::<usize>::uninit(); ANCILLARY];
     // SAFETY: all zeros are a message header: null pointers and lengths of nothing.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     let read = retry(|| {
-        message.msg_iov = &raw mut into;
-        message.msg_iovlen = 1;
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
         message.msg_control = ancillary.as_mut_ptr().cast();
         message.msg_controllen = size_of_val(&ancillary) as _;
-        // SAFETY: the header points to the spare capacity and to the room for ancillary data, with their lengths, and
-        // both outlive the call. The safe wrapper wants memory that is initialised.
+        // SAFETY: the header points to the parts, which the caller vouches for, and to the room for ancillary data with
+        // its length; both outlive the call. The safe wrapper wants memory that is initialised.
         let read = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
         match usize::try_from(read) {
             Ok(read) => Ok(read),
@@ -151,15 +174,57 @@ pub(crate) fn receive(
             },
         }
     })?;
-    // SAFETY: the kernel has just initialised `read` bytes at the start of the spare capacity.
-    unsafe { buffer.set_len(buffer.len() + read) };
-    let attached = if message.msg_controllen == 0 {
+    let descriptors = if message.msg_controllen == 0 {
         Vec::new()
     } else {
         // SAFETY: the kernel has filled the header and what it points to in a successful call, just now.
         unsafe { attached(&message) }
     };
-    Ok((read, attached))
+    Ok(Came { read, descriptors, cut: message.msg_flags & libc::MSG_TRUNC != 0 })
+}
+
+/// Appends what has arrived to the spare capacity of `buffer`, no more than `most`, and says how much that was; 0 is the
+/// end of the stream. With it come the descriptors that were attached to the last of the bytes, unless there is no room
+/// for all of them.
+pub(crate) fn receive(
+    fd: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    wait: bool,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let spare = buffer.spare_capacity_mut();
+    let into = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: most.min(spare.len()) };
+    // SAFETY: it is the spare capacity, and no more of it than there is.
+    let came = unsafe { receive_to(fd, &mut [into], wait)? };
+    // SAFETY: the kernel has just initialised so many bytes at the start of the spare capacity.
+    unsafe { buffer.set_len(buffer.len() + came.read) };
+    Ok((came.read, came.descriptors))
+}
+
+/// A packet as it came.
+pub(crate) struct Packet {
+    /// Bytes of its head that came; 0 is the end.
+    pub(crate) head: usize,
+    /// Bytes of its body.
+    pub(crate) body: usize,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// It was larger than there was room for, and the rest is lost.
+    pub(crate) cut: bool,
+}
+
+/// Receives one packet without waiting, its first bytes to `head` and the others to the spare capacity of `body`.
+pub(crate) fn receive_packet(fd: BorrowedFd<'_>, head: &mut [u8], body: &mut Vec<u8>) -> io::Result<Packet> {
+    let spare = body.spare_capacity_mut();
+    let parts = &mut [
+        libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
+        libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: spare.len() },
+    ];
+    // SAFETY: they are the head and the spare capacity, with their lengths.
+    let Came { read, descriptors, cut } = unsafe { receive_to(fd, parts, false)? };
+    let head = read.min(head.len());
+    // SAFETY: what did not fit into the head is at the start of the spare capacity, initialised by the kernel.
+    unsafe { body.set_len(body.len() + read - head) };
+    Ok(Packet { head, body: read - head, descriptors, cut })
 }
 
 /// The descriptors of a message. If one cannot be had under a number of its own, those after it go away with it: each
@@ -179,7 +244,9 @@ unsafe fn attached(message: &libc::msghdr) -> Vec<OwnedFd> {
         if (cmsg_level, cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: the length of an entry without data is a matter of arithmetic.
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
-            for place in 0..(cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>() {
+            #[allow(clippy::unnecessary_cast, reason = "the type of the length is the C library's choice")]
+            let len = cmsg_len as usize;
+            for place in 0..len.saturating_sub(head) / size_of::<RawFd>() {
                 // SAFETY: the kernel has written so many numbers after the header, of descriptors that it has opened
                 // for this call, and which nobody else knows.
                 found.push(unsafe {
@@ -202,6 +269,12 @@ pub(crate) fn identity(fd: BorrowedFd<'_>) -> Option<u64> {
 pub(crate) fn stop_receiving(fd: impl AsFd) {
     // Fails only when the peer is gone already, which ends the stream just as well.
     let _ = shutdown(fd, Shutdown::Read);
+}
+
+/// Ends what goes out by our end: the other side reads to the end of it.
+pub(crate) fn stop_sending(fd: impl AsFd) {
+    // Fails only when the peer is gone already.
+    let _ = shutdown(fd, Shutdown::Write);
 }
 
 /// Ends the stream both ways: whoever reads from it or writes to it is woken.

@@ -51,6 +51,10 @@ impl Bell {
     /// Sleeps until the bell is rung, or until then, if [`Wish::Wake`] still stands. May return early.
     pub(crate) fn sleep(&self, until: Option<Instant>) {
         if MODELLED {
+            // Whoever is not woken here never goes on, and that is seen.
+            while until.is_none() && self.map.half_word(self.at).load(SeqCst) == Wish::Wake as u32 {
+                thread::yield_now();
+            }
             thread::yield_now();
         } else {
             futex::wait_until(self.map.half_word(self.at), Wish::Wake as u32, until);

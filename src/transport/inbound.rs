@@ -139,6 +139,10 @@ impl Inbound {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &mut self.express {
                     Some(express) if wait => express.wait(announced.unwrap_or_default()),
+                    // Who does not wait reads from a worker, which writes to the socket first, and all of it.
+                    _ if promised => {
+                        return Ok(Received::Malformed { malformed: Malformed::Ring, in_ring: true });
+                    }
                     _ => return Ok(Received::Nothing),
                 },
                 Err(error) => return Err(error),
@@ -224,7 +228,21 @@ mod test {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::transport::Board;
     use crate::wire::frame::{Header, Kind};
+
+    #[test]
+    fn a_frame_that_promises_bytes_which_were_not_written_is_no_frame() {
+        let (board, _fd) = Board::create().unwrap();
+        let (own, _other) = UnixStream::pair().unwrap();
+        let mut inbound = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+        assert!(board.replies_writer().push(1, Header::new(Kind::Done), b""));
+        let received = inbound.next(own.as_fd(), false).unwrap();
+        assert!(
+            matches!(received, Received::Malformed { malformed: Malformed::Ring, in_ring: true }),
+            "{received:?}"
+        );
+    }
 
     #[test]
     fn a_large_frame_is_read_a_turn_at_a_time() {

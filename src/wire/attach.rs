@@ -279,7 +279,7 @@ mod test {
         impl Serialize for Nested {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let inner = codec::encode_attached(&self.1, &mut Vec::new(), 100).unwrap();
-                assert_eq!(inner.as_slice(), [self.1.clone()]);
+                assert_eq!(inner.as_slice(), std::slice::from_ref(&self.1));
                 self.0.serialize(serializer)
             }
         }

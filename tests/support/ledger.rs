@@ -89,6 +89,14 @@ impl Ledger {
         self.count(id, Event::Started)
     }
 
+    /// The process that was the first to start this task.
+    #[track_caller]
+    pub fn worker_of(&self, id: u64) -> u32 {
+        let entries = self.entries();
+        let start = entries.iter().find(|entry| entry.id == id && entry.event == Event::Started);
+        start.unwrap_or_else(|| panic!("task {id} has not started")).pid
+    }
+
     /// How often this task finished.
     pub fn finishes(&self, id: u64) -> usize {
         self.count(id, Event::Finished)

@@ -124,9 +124,11 @@ impl<J: Clone, R> Machine<J, R> {
         let since = self.lanes[lane.0].front_since;
         let Some((_, limit)) = self.body_limit(no, since) else { return };
         let Some(task) = self.get_mut(no) else { return };
-        match (phase, started) {
-            (Phase::Running, Some(claimed)) => {
-                let started = *task.started.get_or_insert(claimed.min(now));
+        match phase {
+            // A worker that says when its task began says so before it says that it did. One that does not has had
+            // the task since it came to the head.
+            Phase::Running => {
+                let started = *task.started.get_or_insert(started.unwrap_or(since).min(now));
                 match self.body_limit(no, started) {
                     Some((at, limit)) if at <= now => {
                         let reason = Reason::TimedOut { task: no, limit, ran_for: now - started };
@@ -136,7 +138,7 @@ impl<J: Clone, R> Machine<J, R> {
                 }
             }
             // The result is on its way, and counts if it comes.
-            (Phase::Replying, _) => {
+            Phase::Replying => {
                 let patience = *task.replying.get_or_insert(now) + limit.max(UNHEARD);
                 if patience <= now {
                     self.condemn(now, lane, Reason::Unresponsive, effects);
@@ -144,7 +146,7 @@ impl<J: Clone, R> Machine<J, R> {
                     self.look_at(lane, patience);
                 }
             }
-            (Phase::Sent | Phase::Running, _) => {
+            Phase::Sent => {
                 let patience = since + limit.max(UNRESPONSIVE);
                 if patience <= now {
                     self.revoke(lane, seq, no, Why::Unresponsive, effects);

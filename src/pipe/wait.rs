@@ -1,0 +1,129 @@
+//! Waiting for one of many.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+
+use super::connection::Connection;
+use super::ends::Receiver;
+use crate::descriptor::Descriptor;
+use crate::sys::ready::{self, Interest};
+
+/// What [`wait`](crate::connection::wait) waits for: receivers, connections, and anything with a descriptor, such as the
+/// sentinel of a process.
+pub trait Waitable {
+    /// What becomes readable.
+    fn waited_for(&self) -> BorrowedFd<'_>;
+
+    /// Whether something is there already, beside what the descriptor has.
+    fn is_ready(&self) -> bool {
+        false
+    }
+}
+
+impl<T> Waitable for Receiver<T> {
+    fn waited_for(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.input.has_something()
+    }
+}
+
+impl<S, R> Waitable for Connection<S, R> {
+    fn waited_for(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.input.has_something()
+    }
+}
+
+macro_rules! descriptors {
+    ($($type:ty)*) => {$(
+        impl Waitable for $type {
+            fn waited_for(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
+        }
+    )*};
+}
+
+descriptors! { Descriptor OwnedFd BorrowedFd<'_> }
+
+/// Which of these have something to receive, or are at their end: their places in the list, in order. Blocks until there
+/// is one, at most so long; [`Duration::MAX`] is for ever. Python's `multiprocessing.connection.wait`.
+///
+/// # Errors
+///
+/// If the system refuses to wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procpool::{Pipe, connection};
+///
+/// let (_numbers, first) = Pipe::simplex::<u32>()?;
+/// let (mut texts, second) = Pipe::simplex::<String>()?;
+/// assert!(connection::wait(&[&first, &second], Duration::ZERO)?.is_empty());
+/// texts.send(&"here".to_owned())?;
+/// assert_eq!(connection::wait(&[&first, &second], Duration::MAX)?, [1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait(objects: &[&dyn Waitable], timeout: Duration) -> io::Result<Vec<usize>> {
+    let here = objects.iter().any(|object| object.is_ready());
+    let until = if here { Some(Instant::now()) } else { Instant::now().checked_add(timeout) };
+    let fds: Vec<_> = objects.iter().map(|object| (object.waited_for(), Interest::Read)).collect();
+    let ready = ready::wait(&fds, until)?;
+    let is_ready = |&place: &usize| ready[place] || objects[place].is_ready();
+    Ok((0..objects.len()).filter(is_ready).collect())
+}
+
+/// [`wait`], async, on any runtime or none, and without a limit of its own.
+///
+/// # Errors
+///
+/// If the system refuses to wait. It takes a descriptor for each object.
+///
+/// # Examples
+///
+/// ```
+/// use procpool::{Pipe, connection};
+///
+/// # procpool::__private::block_on(async {
+/// let (mut numbers, mut first) = Pipe::simplex::<u32>()?;
+/// let (_texts, second) = Pipe::simplex::<String>()?;
+/// numbers.send_async(&7).await?;
+/// assert_eq!(connection::wait_async(&[&first, &second]).await?, [0]);
+/// assert_eq!(first.recv_async().await?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub async fn wait_async(objects: &[&dyn Waitable]) -> io::Result<Vec<usize>> {
+    loop {
+        let ready = wait(objects, Duration::ZERO)?;
+        if !ready.is_empty() {
+            return Ok(ready);
+        }
+        // Duplicates, because the reactor may know the descriptors already, and takes a number once only.
+        let watched: Vec<Async<OwnedFd>> = objects
+            .iter()
+            .map(|object| Async::new_nonblocking(object.waited_for().try_clone_to_owned()?))
+            .collect::<io::Result<_>>()?;
+        let mut readable = pin!(std::future::poll_fn(|context| {
+            let mut polled = watched.iter().map(|watched| watched.poll_readable(context));
+            // Each of them must know whom to wake.
+            let polled: Vec<_> = polled.by_ref().collect();
+            polled.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+        }));
+        std::future::poll_fn(|context| readable.as_mut().poll(context)).await?;
+    }
+}

@@ -1,0 +1,40 @@
+//! Waiting until descriptors can be read or written.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+    Both,
+}
+
+/// Waits until one of these is ready, or is at its end, at most until then; tells of each whether it is.
+pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Interest)], until: Option<Instant>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|&(fd, interest)| {
+            let flags = match interest {
+                Interest::Read => PollFlags::IN,
+                Interest::Write => PollFlags::OUT,
+                Interest::Both => PollFlags::IN | PollFlags::OUT,
+            };
+            PollFd::from_borrowed_fd(fd, flags)
+        })
+        .collect();
+    loop {
+        let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+        match poll(&mut polled, rest.as_ref()) {
+            Ok(_) => return Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a worker can write into the memory that it shares with its parent: rings, bells, slots.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use procpool::{TaskOptions, task};
+
+use super::*;
+
+/// Where things are on the shared page, as `transport/board.rs` and `transport/ring.rs` lay it out.
+const SLOTS_AT: usize = 16 << 10;
+const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
+const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
+const REQUESTS_AT: usize = REPLIES_BELL_AT + 64;
+const FRAMES: usize = 64 << 10;
+const RING: usize = 128 + FRAMES;
+const REPLIES_AT: usize = REQUESTS_AT + RING;
+const END: usize = REPLIES_AT + RING;
+
+/// The words of the page, found by the name of its mapping.
+fn page() -> &'static [AtomicU64] {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("mappings");
+    let line = maps.lines().find(|line| line.contains("memfd:procpool")).expect("a worker shares a page");
+    let (range, _) = line.split_once(' ').expect("a range");
+    let (from, to) = range.split_once('-').expect("two addresses");
+    let [from, to] = [from, to].map(|text| usize::from_str_radix(text, 16).expect("an address"));
+    assert_eq!(to - from, END.next_multiple_of(4096), "the layout has changed: this test must learn it");
+    // SAFETY: the page is mapped as long as the worker lives, and consists of words that both sides may write at
+    // any time.
+    unsafe { std::slice::from_raw_parts(from as *const AtomicU64, END / 8) }
+}
+
+fn put(at: usize, words: impl IntoIterator<Item = u64>) {
+    for (word, value) in page()[at / 8..].iter().zip(words) {
+        word.store(value, Ordering::SeqCst);
+    }
+}
+
+/// A frame in the ring of replies, right behind what was written, after so many bytes in the socket.
+fn forge(frame: &[u8], after: u64) {
+    let written = page()[REPLIES_AT / 8].load(Ordering::SeqCst);
+    let words = std::iter::once(after)
+        .chain(frame.chunks(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("whole words"))));
+    let mut len = 0;
+    for word in words {
+        put(REPLIES_AT + 128 + (written as usize + len) % FRAMES, [word]);
+        len += 8;
+    }
+    put(REPLIES_AT, [written + len as u64]);
+}
+
+/// Numbers without a pattern, the same ones each time.
+fn noise(seed: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seed), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .skip(1)
+}
+
+/// Writes into the page what no worker writes, then returns, hangs or dies.
+#[task]
+fn scribble(what: &str, number: u64, then: &str) {
+    match what {
+        "a count of what was written" => put(REPLIES_AT, [number]),
+        "a count of what was read" => put(REQUESTS_AT + 64, [number]),
+        "a frame of unknown kind" => forge(&frame(77, 1, 0), 0),
+        "a frame that is too long" => forge(&frame(6, 1, number), 0),
+        "a result for a task of nobody" => forge(&frame(6, 99, 0), 0),
+        "a second ready" => forge(&frame(5, 1, 0), 0),
+        "a frame that waits for what never comes" => forge(&frame(6, 1, 0), number),
+        "states of the bells" => put(REQUESTS_BELL_AT, [number; 16]),
+        "states of tasks" => put(SLOTS_AT, noise(number).take(2048)),
+        "last words" => put(0, noise(number).take(SLOTS_AT / 8)),
+        "noise in the ring" => put(REPLIES_AT, noise(number).take(RING / 8)),
+        "noise" => put(0, noise(number).take(END / 8)),
+        "ones" => put(0, std::iter::repeat_n(u64::MAX, END / 8)),
+        "zeros" => put(0, std::iter::repeat_n(0, END / 8)),
+        _ => unreachable!("{what}"),
+    }
+    match then {
+        "return" => {}
+        "hang" => std::thread::sleep(Duration::from_secs(600)),
+        "die" => std::process::abort(),
+        _ => unreachable!("{then}"),
+    }
+}
+
+/// Whatever was scribbled, others are not hurt, and what becomes of the culprit is known in time. What hangs is
+/// ended by its deadline.
+fn costs_one_task(what: &str, number: u64) {
+    for then in ["return", "hang", "die"] {
+        let error = alone_is_hurt(&format!("{what} {number:#x}, then {then}"), |pool| {
+            pool.with(TaskOptions::new().timeout(Duration::from_millis(200)))
+                .submit(scribble, (what, number, then))
+        });
+        assert!(error.is_some() || then == "return", "{what} {number:#x}, then {then}: no error");
+    }
+}
+
+support::isolated! {
+    timeout = 120;
+
+    fn counts_in_shared_memory_are_not_believed() {
+        for number in [0, 8, 47, FRAMES as u64 + 8, 1 << 63, u64::MAX] {
+            costs_one_task("a count of what was written", number);
+            costs_one_task("a count of what was read", number);
+        }
+    }
+
+    fn frames_in_the_ring_are_checked_like_those_in_the_socket() {
+        for what in ["a frame of unknown kind", "a result for a task of nobody", "a second ready"] {
+            costs_one_task(what, 0);
+        }
+        for len in [1, 4096, 4097, LIMIT as u64 + 1, 1 << 63, u64::MAX] {
+            costs_one_task("a frame that is too long", len);
+        }
+    }
+
+    fn a_frame_that_waits_for_what_never_comes_holds_nobody_up() {
+        for after in [1 << 20, 1 << 63, u64::MAX] {
+            costs_one_task("a frame that waits for what never comes", after);
+        }
+    }
+
+    fn noise_in_shared_memory_costs_one_task() {
+        for number in [1, 2, 7, 1 << 32 | 1, u64::MAX] {
+            costs_one_task("states of the bells", number);
+        }
+        for seed in 1..4 {
+            for what in ["states of tasks", "last words", "noise in the ring", "noise"] {
+                costs_one_task(what, seed);
+            }
+        }
+        costs_one_task("ones", 0);
+        costs_one_task("zeros", 0);
+    }
+}
