@@ -184,6 +184,10 @@ impl sealed::Guard for LockGuard {
 }
 
 impl LockGuard {
+    pub(super) fn page(&self) -> &Arc<Page> {
+        &self.page
+    }
+
     /// False in a copy of the process that holds it.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_ours()

@@ -50,6 +50,11 @@ impl<T: Pod> Slots<T> {
         Ok(Slots { page: Arc::new(page), count: room / Self::SIZE, kind: PhantomData })
     }
 
+    /// The only one of a page that has one.
+    pub(super) fn single(page: Arc<Page>) -> Slots<T> {
+        Slots { page, count: 1, kind: PhantomData }
+    }
+
     pub(super) fn page(&self) -> &Arc<Page> {
         &self.page
     }
@@ -68,6 +73,17 @@ impl<T: Pod> Slots<T> {
     pub(super) fn get(&self, index: usize) -> T {
         let at = self.at(index);
         plain::value(|bytes| self.page.map().copy_out(at, Self::WIDTH, bytes))
+    }
+
+    /// The first one of a page.
+    #[inline]
+    pub(super) fn get_first(page: &Page) -> T {
+        plain::value(|bytes| page.map().copy_out(REST_AT, Self::WIDTH, bytes))
+    }
+
+    #[inline]
+    pub(super) fn set_first(page: &Page, value: &T) {
+        page.map().copy_in(REST_AT, Self::WIDTH, plain::bytes(value));
     }
 
     pub(super) fn set(&self, index: usize, value: &T) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Guard, LockError, sealed};
@@ -58,7 +59,6 @@ pub struct Value<T: Pod> {
 pub struct ValueGuard<T: Pod> {
     value: T,
     changed: bool,
-    slot: Slots<T>,
     /// Freed when the value has been stored.
     lock: LockGuard,
 }
@@ -102,7 +102,7 @@ impl<T: Pod> Value<T> {
     ///
     /// [`LockError::OwnerDied`] has the guard in it.
     pub fn lock(&self) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
-        self.guarded(lock::take(self.slot.page(), &Patience::ENDLESS))
+        guarded(lock::take(self.slot.page(), &Patience::ENDLESS))
     }
 
     /// Takes the lock if it is free.
@@ -111,7 +111,7 @@ impl<T: Pod> Value<T> {
     ///
     /// [`SyncError::WouldBlock`](crate::sync::SyncError::WouldBlock) if it is not; otherwise as [`lock`](Value::lock).
     pub fn try_lock(&self) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
-        self.guarded(lock::try_take(self.slot.page()))
+        guarded(lock::try_take(self.slot.page()))
     }
 
     /// Waits until the lock is free, at most that long, and takes it.
@@ -121,7 +121,7 @@ impl<T: Pod> Value<T> {
     /// [`SyncError::TimedOut`](crate::sync::SyncError::TimedOut) if that was too short; otherwise as
     /// [`lock`](Value::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
-        self.guarded(lock::take(self.slot.page(), &Patience::of(timeout)))
+        guarded(lock::take(self.slot.page(), &Patience::of(timeout)))
     }
 
     /// Takes the lock when it is free, without blocking the thread: see [`Lock::lock_async`](crate::Lock::lock_async).
@@ -130,17 +130,15 @@ impl<T: Pod> Value<T> {
     ///
     /// As [`lock`](Value::lock).
     pub async fn lock_async(&self) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
-        self.guarded(lock::take_async(self.slot.page()).await)
+        guarded(lock::take_async(self.slot.page()).await)
     }
+}
 
-    fn guarded(
-        &self,
-        taken: Result<LockGuard, LockError<LockGuard>>,
-    ) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
-        let guard =
-            |lock| ValueGuard { value: self.slot.get(0), changed: false, slot: self.slot.clone(), lock };
-        taken.map(guard).map_err(|error| error.map(guard))
-    }
+fn guarded<T: Pod>(
+    taken: Result<LockGuard, LockError<LockGuard>>,
+) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
+    let guard = |lock: LockGuard| ValueGuard { value: Slots::get_first(lock.page()), changed: false, lock };
+    taken.map(guard).map_err(|error| error.map(guard))
 }
 
 /// Without the lock.
@@ -225,7 +223,7 @@ impl<T: Pod> DerefMut for ValueGuard<T> {
 impl<T: Pod> Drop for ValueGuard<T> {
     fn drop(&mut self) {
         if self.changed && self.lock.is_held() {
-            self.slot.set(0, &self.value);
+            Slots::set_first(self.lock.page(), &self.value);
         }
     }
 }
@@ -240,7 +238,7 @@ impl<T: Pod> sealed::Guard for ValueGuard<T> {
     }
 
     fn free(self) -> Value<T> {
-        Value { slot: self.slot.clone() }
+        Value { slot: Slots::single(Arc::clone(self.lock.page())) }
     }
 
     fn take(lock: &Value<T>) -> Result<ValueGuard<T>, LockError<ValueGuard<T>>> {
