@@ -173,10 +173,10 @@ impl Barrier {
                     return Look::Wait;
                 }
                 let place = members.sum();
-                if place >= self.parties.into() {
+                if place >= u64::from(self.parties) {
                     return Look::Done(Err(SyncError::Damaged));
                 }
-                if place + 1 == self.parties.into() {
+                if place + 1 == u64::from(self.parties) {
                     self.page.own(ACTING).store(1, SeqCst);
                 }
                 member.add(1);

@@ -67,3 +67,60 @@ fn without_library<R>(word: usize, operation: impl FnOnce() -> R) -> R {
     let _nothing = told.then_some(Nothing);
     operation()
 }
+
+#[cfg(test)]
+mod test {
+    use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::sys::futex;
+    use crate::sys::keeper::{KeptMap, WAITERS, in_a_killed_copy};
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(500);
+
+    fn die() {
+        // SAFETY: ends the copy.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+
+    /// Somebody sleeps at a word that nobody owns, while processes are killed in the middle of `operation` with it.
+    fn wakes_within(limit: Duration, operation: impl Fn(&AtomicU64)) -> bool {
+        let map = KeptMap::create(4096).unwrap().0;
+        let word = map.word(16);
+        word.store(WAITERS.into(), Ordering::SeqCst);
+        let (start, woken) = (Instant::now(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                futex::wait_until(low_half(word), WAITERS, Some(start + limit));
+                woken.store(true, Ordering::SeqCst);
+            });
+            // The first may be too early.
+            while !woken.load(Ordering::SeqCst) {
+                in_a_killed_copy(|| operation(word));
+            }
+        });
+        start.elapsed() < limit
+    }
+
+    #[test]
+    fn who_is_killed_in_the_middle_wakes_one_who_sleeps() {
+        assert!(wakes_within(LONG, |word| during(word, die)));
+        assert!(
+            wakes_within(LONG, |word| without_library(word.as_ptr().addr() + low(), die)),
+            "without the C library's help"
+        );
+    }
+
+    #[test]
+    fn who_is_killed_before_or_after_wakes_nobody() {
+        assert!(!wakes_within(SHORT, |word| during(word, || {})));
+        assert!(!wakes_within(SHORT, |word| without_library(word.as_ptr().addr() + low(), || {})));
+    }
+
+    /// Where the half is that the kernel knows.
+    fn low() -> usize {
+        if cfg!(target_endian = "big") { 4 } else { 0 }
+    }
+}
