@@ -63,7 +63,8 @@
 //! [`ProcessPoolExecutor`] with its [`builder`](ProcessPoolExecutor::builder); [`macro@task`] for what can be a task;
 //! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself;
 //! [`TaskOptions`] with [`Retry`] and [`Escalation`]; [`Limits`], [`Builder::on_worker_event`], [`Builder::inline`] for
-//! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c). Those who know `concurrent.futures` find
+//! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c); [`sync`] for locks and shared numbers,
+//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]. Those who know `concurrent.futures` find
 //! everything under its name: see [`from_python`].
 //!
 //! # How it works
@@ -129,6 +130,7 @@ mod pool;
 mod primitive;
 mod scheduler;
 mod submit;
+pub mod sync;
 mod sys;
 mod task;
 mod transport;
@@ -164,6 +166,7 @@ pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
 pub use pool::{AsyncResult, Join, Pool, PoolBuilder};
 pub use procpool_macros::task;
+pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
-    &["task", "transport", "descriptor"],
+    &["task", "transport", "descriptor", "sync"],
     &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
@@ -113,6 +113,7 @@ fn each_dependency_stands_behind_one_door() {
         ("landlock", &["sys/sandbox/files.rs"]),
         ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
+        ("bytemuck", &["sync/plain.rs"]),
         ("slab", &["scheduler/machine/mod.rs", "scheduler/machine/dispatch.rs"]),
     ] {
         for (_, path, code) in modules() {
