@@ -127,6 +127,7 @@ mod park;
 mod pipe;
 mod primitive;
 mod scheduler;
+mod shared;
 mod submit;
 mod sys;
 mod task;
@@ -161,6 +162,7 @@ pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
 pub use procpool_macros::task;
+pub use shared::{Pod, Shared, SharedMemory};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
-    &["task", "transport", "descriptor"],
+    &["task", "transport", "descriptor", "shared"],
     &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
@@ -110,6 +110,7 @@ fn each_dependency_stands_behind_one_door() {
     for (name, doors) in [
         ("postcard", &["wire/codec.rs"][..]),
         ("async_process", &["launch/child.rs"]),
+        ("bytemuck", &["shared/plain.rs"]),
         ("landlock", &["sys/sandbox/files.rs"]),
         ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
