@@ -65,7 +65,7 @@ fn pool(workers: usize) -> Builder {
 }
 
 /// Runs a scenario through many schedules, of both kinds.
-fn explore(scenario: fn()) {
+pub(crate) fn explore(scenario: fn()) {
     let schedules =
         std::env::var("PROCPOOL_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(500);
     let config = || {

@@ -129,6 +129,7 @@ mod primitive;
 mod scheduler;
 mod shared;
 mod submit;
+pub mod sync;
 mod sys;
 mod task;
 mod transport;
@@ -162,7 +163,8 @@ pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
 pub use procpool_macros::task;
-pub use shared::{Pod, Shared, SharedMemory};
+pub use shared::{ShareableItem, ShareableList, Shared, SharedMemory};
+pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
-    &["task", "transport", "descriptor", "shared"],
+    &["task", "transport", "descriptor", "shared", "sync"],
     &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
@@ -110,10 +110,10 @@ fn each_dependency_stands_behind_one_door() {
     for (name, doors) in [
         ("postcard", &["wire/codec.rs"][..]),
         ("async_process", &["launch/child.rs"]),
-        ("bytemuck", &["shared/plain.rs"]),
         ("landlock", &["sys/sandbox/files.rs"]),
         ("seccompiler", &["sys/sandbox/filter.rs"]),
         ("linkme", &["task/registry.rs", "lib.rs"]),
+        ("bytemuck", &["sync/plain.rs"]),
         ("slab", &["scheduler/machine/mod.rs", "scheduler/machine/dispatch.rs"]),
     ] {
         for (_, path, code) in modules() {

@@ -11,13 +11,14 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::known::Known;
-use super::plain::{Pod, bytes, values};
+use crate::sync::Pod;
+use crate::sync::plain::{all_bytes, in_place};
 use crate::wire::attach::Handle;
 use crate::wire::codec::{self, EncodeError};
 
 /// A value that is made once, and that every process reads: to send it costs a descriptor, however large it is.
 ///
-/// * `Shared<[T]>`, of plain data ([`Pod`]: numbers, arrays and structs of them), is read in place, by all processes from
+/// * `Shared<[T]>`, of plain data ([`Pod`](crate::sync::Pod): numbers, arrays and structs of them), is read in place, by all processes from
 ///   the same memory: it derefs to `&[T]`, at the beginning of a page.
 /// * `Shared<T>`, of anything that serde encodes, is encoded once, and decoded by each process when it first asks for it.
 ///
@@ -92,7 +93,7 @@ impl<T: Pod> Shared<[T]> {
                 "values without a size cannot be shared",
             ));
         }
-        Known::create(bytes(slice)).map(Shared::of)
+        Known::create(all_bytes(slice)).map(Shared::of)
     }
 }
 
@@ -101,7 +102,7 @@ impl<T: Pod> Deref for Shared<[T]> {
 
     fn deref(&self) -> &[T] {
         // It was checked when it was made or arrived that these are values.
-        values(self.known.bytes()).unwrap_or_default()
+        in_place(self.known.bytes()).unwrap_or_default()
     }
 }
 
@@ -189,7 +190,7 @@ fn arrived<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Known>, D::
 impl<'de, T: Pod> Deserialize<'de> for Shared<[T]> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Shared<[T]>, D::Error> {
         let known = arrived(deserializer)?;
-        match values::<T>(known.bytes()) {
+        match in_place::<T>(known.bytes()) {
             Some(_) => Ok(Shared::of(known)),
             None => Err(D::Error::custom("the bytes are not as long or as aligned as values of the type")),
         }

@@ -5,17 +5,21 @@
 
 pub(crate) mod available;
 pub(crate) mod clock;
+pub(crate) mod cover;
 pub(crate) mod cpus;
 pub(crate) mod fd;
 pub(crate) mod frozen;
 pub(crate) mod futex;
 pub(crate) mod interrupt;
+pub(crate) mod keeper;
 pub(crate) mod leaf;
 pub(crate) mod limits;
 pub(crate) mod map;
+pub(crate) mod numbers;
 pub(crate) mod oom;
 pub(crate) mod own_pid;
 pub(crate) mod pages;
+pub(crate) mod per_process;
 pub(crate) mod plain;
 pub(crate) mod process;
 pub(crate) mod ready;
@@ -25,4 +29,5 @@ pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod start;
+pub(crate) mod thread_number;
 pub(crate) mod threads;

@@ -12,9 +12,10 @@ use super::{family, procfs};
 
 /// The threads that a process makes once and keeps, and the descriptors that come with each. More than one of
 /// a kind is a leak.
-const HELPERS: [(&str, &[&str]); 2] = [
+const HELPERS: [(&str, &[&str]); 3] = [
     ("async-io", &["anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]"]),
     ("async-process", &[]),
+    ("procpool-keeper", &[]),
 ];
 /// Where a name could outlive its maker.
 const NAMED: [&str; 3] = ["/dev/shm", "/tmp", "/run"];
