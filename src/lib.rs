@@ -63,7 +63,8 @@
 //! [`ProcessPoolExecutor`] with its [`builder`](ProcessPoolExecutor::builder); [`macro@task`] for what can be a task;
 //! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself;
 //! [`TaskOptions`] with [`Retry`] and [`Escalation`]; [`Limits`], [`Builder::on_worker_event`], [`Builder::inline`] for
-//! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c). Those who know `concurrent.futures` find
+//! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c); [`sync`] for locks and shared numbers,
+//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]. Those who know `concurrent.futures` find
 //! everything under its name: see [`from_python`].
 //!
 //! # How it works

@@ -9,7 +9,7 @@ use procpool::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, ProcessPoolExecutor, RLock, Semaphore, TaskFuture,
     Value, task,
 };
-use support::{Signal, eventually, kill, procfs, rounds};
+use support::{Random, Signal, eventually, kill, procfs, rounds};
 
 /// The hard limit of FAULTS 0.2 from a death to what follows from it.
 const DETECT: Duration = Duration::from_secs(2);
@@ -276,4 +276,108 @@ fn notify_and_die(condition: Condition, lock: Lock) {
     let _guard = lock.lock();
     let _ = condition.notify_one();
     std::process::abort();
+}
+
+/// Takes permits and gives them back, again and again.
+#[task]
+fn come_and_go(semaphore: Semaphore, seed: u64) {
+    let mut random = Random::new(seed);
+    loop {
+        match random.below(3) {
+            0 => drop(semaphore.try_acquire()),
+            1 => drop(semaphore.acquire_timeout(Duration::from_millis(1))),
+            _ => drop((semaphore.acquire(), semaphore.try_acquire())),
+        }
+    }
+}
+
+#[task]
+fn meet_again_and_again(barrier: Barrier) -> String {
+    loop {
+        if let Err(error) = barrier.wait() {
+            return error.to_string();
+        }
+    }
+}
+
+#[task]
+fn notify_again_and_again(condition: Condition, value: Value<u64>) {
+    while let Ok(mut value) = value.lock() {
+        *value += 1;
+        drop(value);
+        let _ = condition.notify_all();
+    }
+}
+
+support::isolated! {
+    timeout = 120;
+
+    fn a_storm_of_kills_leaves_no_permit_behind_and_nobody_waits_for_the_dead() {
+        let pool = pool(3);
+        let mut random = Random::new(11);
+        let semaphore = Semaphore::new(2).expect("a semaphore");
+        for round in 0..rounds(40) {
+            let tasks: Vec<_> =
+                (0..3).map(|task| pool.submit(come_and_go, (semaphore.clone(), 3 * round + task))).collect();
+            eventually("they come and go", PATIENCE, || tasks.iter().all(|task| task.running()));
+            // Time for any of their steps.
+            for _ in 0..random.below(300) {
+                std::thread::yield_now();
+            }
+            // Two of them, so that what the one left behind is found by another that dies as well.
+            let since = Instant::now();
+            tasks[0].kill();
+            tasks[1].kill();
+            drop(semaphore.acquire_timeout(PATIENCE).expect("a permit"));
+            assert!(since.elapsed() < DETECT, "round {round}: {:?}", since.elapsed());
+            tasks[2].kill();
+            drop(tasks);
+            let since = Instant::now();
+            eventually("all permits are back", DETECT, || semaphore.value().expect("it can be asked") == 2);
+            assert!(since.elapsed() < DETECT, "round {round}: {:?}", since.elapsed());
+        }
+    }
+
+    fn a_storm_of_kills_breaks_a_barrier_for_all_the_others_each_time() {
+        let pool = pool(3);
+        let mut random = Random::new(12);
+        for round in 0..rounds(40) {
+            let barrier = Barrier::new(3).expect("a barrier");
+            let mut tasks: Vec<_> =
+                (0..3).map(|_| pool.submit(meet_again_and_again, barrier.clone())).collect();
+            eventually("they meet", PATIENCE, || tasks.iter().all(|task| task.running()));
+            for _ in 0..random.below(300) {
+                std::thread::yield_now();
+            }
+            let victim = tasks.swap_remove(random.below(3) as usize);
+            let since = Instant::now();
+            victim.kill();
+            for task in tasks {
+                let told = task.result().expect("it ends");
+                assert!(told.contains("broken"), "{told}");
+            }
+            assert!(since.elapsed() < DETECT, "round {round}: {:?}", since.elapsed());
+        }
+    }
+
+    fn a_storm_of_kills_loses_no_change_for_those_who_wait_for_it() {
+        let pool = pool(2);
+        let condition = Condition::new().expect("a condition");
+        for _ in 0..rounds(40) {
+            // A lock that a dead process left suspect is another test's affair.
+            let value = Value::new(0_u64).expect("a value");
+            let tasks =
+                [(); 2].map(|()| pool.submit(notify_again_and_again, (condition.clone(), value.clone())));
+            let guard = value.lock().expect("nobody has died");
+            let (guard, came) =
+                condition.wait_for_timeout(guard, PATIENCE, |value| **value > 10).expect("nobody has died");
+            assert!(came, "{}", *guard);
+            drop(guard);
+            tasks[0].kill();
+            let before = value.load();
+            // The other one goes on, or was told of the death.
+            eventually("it goes on", PATIENCE, || tasks[1].done() || value.load() > before);
+            tasks[1].kill();
+        }
+    }
 }

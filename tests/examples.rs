@@ -111,6 +111,13 @@ examples! {
         );
     }
 
+    shared_counter: fn shared_counter_loses_nothing_and_the_lock_of_a_dead_worker_goes_on() {
+        let output = run_plain("shared_counter");
+        assert_eq!(output.line("under the lock:"), "80000 of 80000");
+        assert_eq!(output.line("without it:"), "80000 of 80000");
+        assert_eq!(output.line("a worker died with the lock:"), "true");
+        assert_eq!(output.line("the next one is told, and sees"), "80000");
+    }
     survive_a_crash: fn survive_a_crash_works_after_every_crash() {
         let output = run_plain("survive_a_crash");
         let work = output.stdout.lines().filter_map(|line| line.strip_prefix("work: done by worker "));

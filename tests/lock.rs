@@ -208,13 +208,20 @@ support::isolated! {
             // What comes first, the death of one who waits or the wake-up that is for him, is left to chance.
             doomed.kill();
             drop(guard);
-            assert_eq!(other.result().expect("it gets the lock"), [false; 2]);
+            let mut told = other.result().expect("it gets the lock");
             doomed.result().expect_err("it was killed");
-            match lock.lock_timeout(PATIENCE) {
-                // One of the killed threads had it.
-                Err(LockError::OwnerDied(died)) => drop(died.repaired()),
-                taken => drop(taken.expect("the lock is free")),
-            }
+            told.push(match lock.lock_timeout(PATIENCE) {
+                Err(LockError::OwnerDied(died)) => {
+                    drop(died.repaired());
+                    true
+                }
+                taken => {
+                    drop(taken.expect("the lock is free"));
+                    false
+                }
+            });
+            // One of the killed threads may have had it, and then one of the others is told.
+            assert!(told.iter().filter(|&&told| told).count() <= 1, "{told:?}");
         }
     }
 
@@ -224,10 +231,10 @@ support::isolated! {
         let words = (Value::new(0).expect("a value"), Value::new(0).expect("a value"));
         let mut random = Random::new(7);
         let mut deaths = 0;
-        for round in 0..rounds(60) {
+        for round in 0..rounds(50) {
             let tasks: Vec<_> =
-                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 5_000))).collect();
-            eventually("they count", PATIENCE, || tasks.iter().any(|task| task.running()));
+                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 10_000))).collect();
+            eventually("they count", PATIENCE, || tasks.iter().any(|task| task.running() || task.done()));
             let before = words.0.load();
             // A kill may come at any step of any of them.
             for _ in 0..random.below(2000) {

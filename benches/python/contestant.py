@@ -5,6 +5,7 @@ import importlib
 import sys
 import time
 
+import locks
 import measure
 import peers
 from work import WORKERS, Size
@@ -198,6 +199,7 @@ WORKLOADS = {
     "efficiency": efficiency,
     "memory": memory,
     "idle": idle,
+    "locks": locks.locks,
 }
 
 

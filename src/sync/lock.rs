@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::sys::own_pid::own_pid;
-
 use super::asynchronous;
 use super::error::{Guard, LockError, OwnerDied, SyncError, sealed};
-use super::page::{Kind, Page};
+use super::page::{Held, Kind, Page};
 use super::patience::Patience;
 use super::word::GaveUp;
 
@@ -58,9 +56,8 @@ pub struct Lock {
 #[must_use = "the lock is freed at once if the guard is not kept"]
 pub struct LockGuard {
     page: Arc<Page>,
-    suspect: bool,
-    /// Who holds it. A copy that `fork` has made of this process does not.
-    pid: u32,
+    /// Its mark says whether what the lock protects is suspect still.
+    held: Held,
     /// The lock was taken while the thread was unwinding already, so that says nothing of what is done under it.
     panicking: bool,
 }
@@ -133,21 +130,21 @@ impl Lock {
     }
 }
 
-fn guard(page: &Arc<Page>, suspect: bool) -> Result<LockGuard, LockError<LockGuard>> {
-    let guard = LockGuard { page: Arc::clone(page), suspect, pid: own_pid(), panicking: thread::panicking() };
-    if suspect { Err(LockError::OwnerDied(OwnerDied(guard))) } else { Ok(guard) }
+fn guard(page: &Arc<Page>, held: Held) -> Result<LockGuard, LockError<LockGuard>> {
+    let guard = LockGuard { page: Arc::clone(page), held, panicking: thread::panicking() };
+    if held.suspect { Err(LockError::OwnerDied(OwnerDied(guard))) } else { Ok(guard) }
 }
 
 pub(super) fn try_take(page: &Arc<Page>) -> Result<LockGuard, LockError<LockGuard>> {
     match page.try_lock()? {
-        Some(suspect) => guard(page, suspect),
+        Some(held) => guard(page, held),
         None => Err(SyncError::WouldBlock.into()),
     }
 }
 
 pub(super) fn take(page: &Arc<Page>, patience: &Patience<'_>) -> Result<LockGuard, LockError<LockGuard>> {
     match page.lock(patience)? {
-        Ok(suspect) => guard(page, suspect),
+        Ok(held) => guard(page, held),
         Err(GaveUp) => Err(SyncError::TimedOut.into()),
     }
 }
@@ -163,10 +160,8 @@ pub(super) async fn take_async(page: &Arc<Page>) -> Result<LockGuard, LockError<
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        if self.is_held() {
-            let panicked = !self.panicking && thread::panicking();
-            self.page.unlock(self.suspect || panicked);
-        }
+        let panicked = !self.panicking && thread::panicking();
+        self.page.unlock(self.held, self.held.suspect || panicked);
     }
 }
 
@@ -176,7 +171,7 @@ impl sealed::Guard for LockGuard {
     type Lock = Lock;
 
     fn trust(&mut self) {
-        self.suspect = false;
+        self.held.suspect = false;
     }
 
     fn free(self) -> Lock {
@@ -191,7 +186,7 @@ impl sealed::Guard for LockGuard {
 impl LockGuard {
     /// False in a copy of the process that holds it.
     pub(super) fn is_held(&self) -> bool {
-        self.pid == own_pid()
+        self.held.is_ours()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::SyncError;
 use super::members::{Member, Members};
-use super::page::Page;
+use super::page::{Held, Page};
 use super::patience::Patience;
 use super::word::GaveUp;
 
@@ -17,11 +17,12 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// The lock is held until this is dropped.
 pub(super) struct Inside<'a> {
     page: &'a Page,
+    held: Held,
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.page.unlock(false);
+        self.page.unlock(self.held, false);
     }
 }
 
@@ -33,8 +34,8 @@ impl Page {
         bereaved: impl FnOnce(),
     ) -> Result<Inside<'_>, SyncError> {
         match self.lock(patience)? {
-            Ok(_) => {
-                let inside = Inside { page: self };
+            Ok(held) => {
+                let inside = Inside { page: self, held };
                 self.members().bury(bereaved);
                 Ok(inside)
             }

@@ -60,8 +60,26 @@ pub(super) struct Page {
     members: Option<Members>,
 }
 
+/// The lock, held by this process.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    owner: u32,
+    pid: u32,
+    /// Who held it last died with it.
+    pub(super) suspect: bool,
+}
+
+impl Held {
+    /// False in a copy of the process that holds it.
+    #[inline]
+    pub(super) fn is_ours(&self) -> bool {
+        self.pid == own_pid()
+    }
+}
+
 /// What this process has in the lists of its keepers.
 pub(super) struct Attached {
+    pid: u32,
     lock: Kept,
     member: Option<Member>,
 }
@@ -145,7 +163,7 @@ impl Page {
         self.attached.get_or_make(|| {
             let lock = self.map.keep(LOCK_AT)?;
             let member = self.members.as_ref().map(Members::join).transpose()?;
-            Ok(Attached { lock, member })
+            Ok(Attached { pid: own_pid(), lock, member })
         })
     }
 
@@ -160,36 +178,38 @@ impl Page {
         KernelWord(self.map.word(LOCK_AT))
     }
 
-    /// Takes the lock if it is free. Whether it is suspect.
+    /// Takes the lock if it is free.
     #[inline]
-    pub(super) fn try_lock(&self) -> io::Result<Option<bool>> {
-        let owner = self.attached()?.lock.owner();
+    pub(super) fn try_lock(&self) -> io::Result<Option<Held>> {
+        let attached = self.attached()?;
+        let owner = attached.lock.owner();
         if let Some(suspect) = word::try_lock(&self.lock_word(), owner) {
-            return Ok(Some(self.locked(suspect)));
+            return Ok(Some(self.locked(attached, suspect)));
         }
         // Nobody else might find out.
         word::bury_if_gone(&self.lock_word());
-        Ok(word::try_lock(&self.lock_word(), owner).map(|suspect| self.locked(suspect)))
+        Ok(word::try_lock(&self.lock_word(), owner).map(|suspect| self.locked(attached, suspect)))
     }
 
-    /// Waits for the lock. Whether it is suspect.
+    /// Waits for the lock.
     #[inline]
-    pub(super) fn lock(&self, patience: &Patience) -> io::Result<Result<bool, GaveUp>> {
-        let owner = self.attached()?.lock.owner();
+    pub(super) fn lock(&self, patience: &Patience<'_>) -> io::Result<Result<Held, GaveUp>> {
+        let attached = self.attached()?;
+        let owner = attached.lock.owner();
         let taken = match word::try_lock(&self.lock_word(), owner) {
             Some(suspect) => Ok(suspect),
             None => word::lock(&self.lock_word(), owner, &mut || patience.until()),
         };
-        Ok(taken.map(|suspect| self.locked(suspect)))
+        Ok(taken.map(|suspect| self.locked(attached, suspect)))
     }
 
     #[inline]
-    fn locked(&self, suspect: bool) -> bool {
+    fn locked(&self, attached: &Attached, suspect: bool) -> Held {
         if suspect {
             self.await_last_breath();
         }
-        self.map.word(HOLDER_AT).store(own_pid().into(), Ordering::Relaxed);
-        suspect
+        self.map.word(HOLDER_AT).store(attached.pid.into(), Ordering::Relaxed);
+        Held { owner: attached.lock.owner(), pid: attached.pid, suspect }
     }
 
     /// The kernel marks the word when one thread of the holder has ended, and another might still run for the moment that
@@ -205,21 +225,25 @@ impl Page {
         }
     }
 
-    /// Frees the lock, which this process holds; if `suspect`, so that the next one is told.
+    /// Frees the lock; if `suspect`, so that the next one is told. Does nothing in a copy of the process that holds it.
     #[inline]
-    pub(super) fn unlock(&self, suspect: bool) {
-        let Some(attached) = self.attached.get() else { return };
+    pub(super) fn unlock(&self, held: Held, suspect: bool) {
+        if !held.is_ours() {
+            return;
+        }
         if suspect {
             self.map.word(HOLDER_AT).store(0, Ordering::Relaxed);
         }
         // If the word is somebody else's, somebody has written to it who may not, and there is nothing to be freed.
-        let _ = word::unlock(&self.lock_word(), attached.lock.owner(), suspect);
+        let _ = word::unlock(&self.lock_word(), held.owner, suspect);
     }
 
-    /// Whether this process has the lock.
-    pub(super) fn is_locked_here(&self) -> bool {
-        let owner = self.attached.get().map(|attached| attached.lock.owner());
-        owner == Some(self.lock_word().load() as u32 & OWNER)
+    /// The lock, if this process has it.
+    pub(super) fn held_here(&self) -> Option<Held> {
+        let attached = self.attached.get()?;
+        let owner = attached.lock.owner();
+        let is_held = self.lock_word().load() as u32 & OWNER == owner;
+        is_held.then_some(Held { owner, pid: attached.pid, suspect: false })
     }
 
     /// Wakes all who wait for the lock: one of them does not want it any more.
@@ -302,11 +326,10 @@ mod test {
         let nonsense = [u64::MAX, 0xffff_ffff, 1 << 63, 0x4000_0000, 0x8000_0000, 0x3fff_ffff, 1 << 32];
         for word in nonsense {
             page.map.word(LOCK_AT).store(word, Ordering::SeqCst);
-            if let Ok(_) = page.lock(&patience()).unwrap() {
-                page.unlock(false);
+            if let Ok(held) = page.lock(&patience()).unwrap() {
+                page.map.word(LOCK_AT).store(word, Ordering::SeqCst);
+                page.unlock(held, false);
             }
-            page.map.word(LOCK_AT).store(word, Ordering::SeqCst);
-            page.unlock(false);
             page.map.word(LOCK_AT).store(0, Ordering::SeqCst);
             for at in (REST_AT..REST_AT + 256).step_by(8) {
                 page.map.word(at).store(word, Ordering::SeqCst);

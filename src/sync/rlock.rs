@@ -8,11 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use crate::sys::own_pid::own_pid;
 use crate::sys::thread_number::own_thread;
 
 use super::error::{Guard, LockError, OwnerDied, SyncError, sealed};
-use super::page::{Kind, Page};
+use super::page::{Held, Kind, Page};
 use super::patience::Patience;
 use super::word::GaveUp;
 
@@ -51,9 +50,11 @@ pub struct RLock {
 #[must_use = "the lock is freed at once if the guard is not kept"]
 pub struct RLockGuard {
     page: Arc<Page>,
-    /// Who holds it. A copy that `fork` has made of this process does not.
-    pid: u32,
+    /// As the first guard of the thread got it.
+    held: Held,
     panicking: bool,
+    /// Nothing is left to be done when this is dropped.
+    freed: bool,
     /// The guard of a thread stays in it.
     thread: PhantomData<*const ()>,
 }
@@ -102,7 +103,7 @@ impl RLock {
             return Ok(guard);
         }
         match self.page.try_lock()? {
-            Some(suspect) => first(&self.page, 1, suspect),
+            Some(held) => first(&self.page, 1, held),
             None => Err(SyncError::WouldBlock.into()),
         }
     }
@@ -117,28 +118,30 @@ impl RLock {
     }
 }
 
-fn guard(page: &Arc<Page>) -> RLockGuard {
-    let (pid, panicking) = (own_pid(), thread::panicking());
-    RLockGuard { page: Arc::clone(page), pid, panicking, thread: PhantomData }
+fn guard(page: &Arc<Page>, held: Held) -> RLockGuard {
+    let panicking = thread::panicking();
+    RLockGuard { page: Arc::clone(page), held, panicking, freed: false, thread: PhantomData }
 }
 
 /// Another guard, if this thread has one.
 fn again(page: &Arc<Page>) -> Option<RLockGuard> {
     // It is this thread's own number, or that of another, whatever else happens to the word meanwhile; or that of one
     // which died, whose number this thread has got since: but then the lock is not this process's.
-    (page.own(THREAD).load(Relaxed) == own_thread() && page.is_locked_here()).then(|| {
-        page.own(DEPTH).fetch_add(1, Relaxed);
-        guard(page)
-    })
+    if page.own(THREAD).load(Relaxed) != own_thread() {
+        return None;
+    }
+    let held = page.held_here()?;
+    page.own(DEPTH).fetch_add(1, Relaxed);
+    Some(guard(page, held))
 }
 
 /// The first guard of this thread, which has just taken the lock.
-fn first(page: &Arc<Page>, depth: u64, suspect: bool) -> Result<RLockGuard, LockError<RLockGuard>> {
+fn first(page: &Arc<Page>, depth: u64, held: Held) -> Result<RLockGuard, LockError<RLockGuard>> {
     page.own(DEPTH).store(depth, Relaxed);
-    page.own(SUSPECT).store(suspect.into(), Relaxed);
+    page.own(SUSPECT).store(held.suspect.into(), Relaxed);
     page.own(THREAD).store(own_thread(), Relaxed);
-    let guard = guard(page);
-    if suspect { Err(LockError::OwnerDied(OwnerDied(guard))) } else { Ok(guard) }
+    let guard = guard(page, held);
+    if held.suspect { Err(LockError::OwnerDied(OwnerDied(guard))) } else { Ok(guard) }
 }
 
 fn take(page: &Arc<Page>, depth: u64, patience: &Patience<'_>) -> Result<RLockGuard, LockError<RLockGuard>> {
@@ -146,27 +149,27 @@ fn take(page: &Arc<Page>, depth: u64, patience: &Patience<'_>) -> Result<RLockGu
         return Ok(guard);
     }
     match page.lock(patience)? {
-        Ok(suspect) => first(page, depth, suspect),
+        Ok(held) => first(page, depth, held),
         Err(GaveUp) => Err(SyncError::TimedOut.into()),
     }
 }
 
 /// This thread has no guard any more, or acts as if.
-fn free(page: &Page) {
+fn free(page: &Page, held: Held) {
     page.own(THREAD).store(0, Relaxed);
-    page.unlock(page.own(SUSPECT).load(Relaxed) != 0);
+    page.unlock(held, page.own(SUSPECT).load(Relaxed) != 0);
 }
 
 impl Drop for RLockGuard {
     fn drop(&mut self) {
-        if self.pid != own_pid() {
+        if self.freed || !self.held.is_ours() {
             return;
         }
         if !self.panicking && thread::panicking() {
             self.page.own(SUSPECT).store(1, Relaxed);
         }
         if self.page.own(DEPTH).fetch_sub(1, Relaxed) <= 1 {
-            free(&self.page);
+            free(&self.page, self.held);
         }
     }
 }
@@ -182,9 +185,10 @@ impl sealed::Guard for RLockGuard {
 
     fn free(mut self) -> Freed {
         let freed = Freed { page: Arc::clone(&self.page), depth: self.page.own(DEPTH).load(Relaxed) };
-        free(&freed.page);
-        // It is freed already.
-        self.pid = 0;
+        if self.held.is_ours() {
+            free(&freed.page, self.held);
+        }
+        self.freed = true;
         freed
     }
 

@@ -8,6 +8,7 @@ pub mod awaited;
 mod burst;
 mod clock;
 mod kin;
+pub mod locks;
 mod memory;
 mod payload;
 mod recovery;

@@ -45,6 +45,8 @@ impl Contestant {
         }
         match self.kind {
             Kind::Procpool => true,
+            // Of the others only Python's own has locks between processes.
+            _ if workload.name == "locks" => self.name == "multiprocessing-pool",
             _ => !matches!(workload.name, "async" | "growth"),
         }
     }
@@ -59,12 +61,13 @@ pub(super) fn own() -> Vec<Contestant> {
     let raw = |name, does| Contestant::new(name, Kind::Raw, Program::Own, does);
     vec![
         Contestant::new("procpool", Kind::Procpool, Program::Own, &[]),
-        raw("raw-futex", &["latency"]),
+        raw("raw-futex", &["latency", "locks"]),
         raw("raw-pipe", &["latency", "throughput", "bytes"]),
         raw("raw-socketpair", &["latency", "throughput", "bytes"]),
         raw("raw-ring", &["throughput", "bytes"]),
         raw("raw-memcpy", &["bytes"]),
         raw("raw-exec", &["start", "spawn"]),
+        Contestant::new("std-mutex", Kind::Thread, Program::Own, &["locks"]),
     ]
 }
 
@@ -152,7 +155,7 @@ const fn workload(name: &'static str, title: &'static str, metrics: &'static [Me
     Workload { name, title, metrics, samples: 1, together: false }
 }
 
-pub(super) static WORKLOADS: [Workload; 13] = [
+pub(super) static WORKLOADS: [Workload; 14] = [
     workload(
         "latency",
         "one task after the other, `u64 -> u64`, blocking for each result",
@@ -260,6 +263,18 @@ pub(super) static WORKLOADS: [Workload; 13] = [
             less("pending_x", "x"),
             told("workers_1_threads", ""),
             told("workers_64_threads", ""),
+        ],
+    ),
+    workload(
+        "locks",
+        "a lock taken and freed, one added under the lock of a number, one added without: alone, by two processes at once",
+        &[
+            less("lock_free_ns", "ns"),
+            less("lock_contended_ns", "ns"),
+            less("increment_free_ns", "ns"),
+            less("increment_contended_ns", "ns"),
+            less("add_free_ns", "ns"),
+            less("add_contended_ns", "ns"),
         ],
     ),
     Workload {

@@ -3,6 +3,7 @@
 mod asynchronous;
 mod counted;
 mod growth;
+mod locks;
 
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ pub fn run(workload: &str, size: Size) -> bool {
     match workload {
         "async" => asynchronous::latency(size),
         "growth" => growth::growth(size),
+        "locks" => locks::locks(size),
         _ => return contest::run::<Procpool>(workload, size),
     }
     true

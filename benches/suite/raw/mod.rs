@@ -4,6 +4,7 @@
 //! task does is done here.
 
 mod exec;
+mod lock;
 mod map;
 mod memcpy;
 mod ring;
@@ -44,12 +45,25 @@ pub(crate) fn be_other_side(kind: &str) {
         "futex" => ring::be_other_side_of_futex(),
         "ring" => ring::be_other_side(),
         "exec" => exec::be_other_side(),
+        "lock-full" => lock::be_other_side(Size::Full),
+        "lock-quick" => lock::be_other_side(Size::Quick),
         _ => unreachable!("a raw contestant knows the kinds"),
     }
 }
 
 /// Does one workload with one of the raw contestants. False if there is none of that name.
 pub(crate) fn run(contestant: &str, workload: &str, size: Size) -> bool {
+    match (contestant, workload) {
+        ("raw-futex", "locks") => {
+            lock::futex(size);
+            return true;
+        }
+        ("std-mutex", "locks") => {
+            lock::mutex(size);
+            return true;
+        }
+        _ => {}
+    }
     match contestant {
         "raw-pipe" => contest::run::<stream::Stream<stream::Pipe>>(workload, size),
         "raw-socketpair" => contest::run::<stream::Stream<stream::Socketpair>>(workload, size),
