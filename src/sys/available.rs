@@ -1,15 +1,23 @@
 //! How much memory there can be. To ask the kernel for more is no error where memory is overcommitted, as it usually is:
 //! somebody is killed then, and it need not be who asked.
 
-use std::fs;
+use std::{fs, io};
 
 /// Less than this is not worth the look.
 const LITTLE: u64 = 1 << 20;
 
 /// Whether so many bytes of memory can be had, as far as one can know in advance: others may take them first. True where
 /// nothing is known.
-pub(crate) fn can_have(bytes: u64) -> bool {
+fn can_have(bytes: u64) -> bool {
     bytes < LITTLE || bytes <= limit().min(free())
+}
+
+/// An error where [`can_have`] says no: the kernel would give page after page until there is none left for anybody.
+pub(crate) fn check(bytes: usize) -> io::Result<()> {
+    if can_have(bytes as u64) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::OutOfMemory, "more bytes than there is memory for"))
 }
 
 /// What the machine can give without pushing anybody out.

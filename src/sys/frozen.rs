@@ -116,11 +116,7 @@ pub(crate) fn room_for(len: usize) -> io::Result<()> {
             "more bytes than this process may write to a file (RLIMIT_FSIZE)",
         ));
     }
-    // The kernel would give page after page until there is none left for anybody.
-    if !available::can_have(len as u64) {
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, "more bytes than there is memory for"));
-    }
-    Ok(())
+    available::check(len)
 }
 
 /// A new memory file of so many zero bytes, its pages reserved, so that touching them cannot fail.
