@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
-    &["task", "transport", "descriptor", "sync"],
+    &["task", "transport", "descriptor", "shared", "sync"],
     &["worker", "pipe"],
     &["launch"],
     &["scheduler"],

@@ -7,6 +7,7 @@ import time
 
 import locks
 import measure
+import messages
 import peers
 from work import WORKERS, Size
 
@@ -200,6 +201,7 @@ WORKLOADS = {
     "memory": memory,
     "idle": idle,
     "locks": locks.locks,
+    "pipes": messages.pipes,
 }
 
 

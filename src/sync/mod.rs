@@ -35,7 +35,7 @@ mod model;
 mod monitor;
 mod page;
 mod patience;
-mod plain;
+pub(crate) mod plain;
 mod rlock;
 mod semaphore;
 mod slots;

@@ -18,8 +18,13 @@ pub(super) fn value<T: Pod>(fill: impl FnOnce(&mut [u8])) -> T {
 }
 
 /// The bytes of many values.
-pub(super) fn all_bytes<T: Pod>(values: &[T]) -> &[u8] {
+pub(crate) fn all_bytes<T: Pod>(values: &[T]) -> &[u8] {
     bytemuck::cast_slice(values)
+}
+
+/// The values that these bytes are, in their place, if they are as long and as aligned as some of them.
+pub(crate) fn in_place<T: Pod>(bytes: &[u8]) -> Option<&[T]> {
+    bytemuck::try_cast_slice(bytes).ok()
 }
 
 /// So many values out of bytes that `fill` writes.

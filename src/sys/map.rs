@@ -36,6 +36,7 @@ impl SharedMap {
 
     /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
     pub(crate) fn create(len: usize) -> io::Result<(SharedMap, OwnedFd)> {
+        super::available::check(len)?;
         let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let fd = above_standard(fd)?;
         // A signal interrupts even this, so does the SIGCONT after a stop.

@@ -3,10 +3,12 @@
 //! All unsafe code of the crate is here, except for the link section of the task table.
 #![allow(unsafe_code)]
 
+pub(crate) mod available;
 pub(crate) mod clock;
 pub(crate) mod cover;
 pub(crate) mod cpus;
 pub(crate) mod fd;
+pub(crate) mod frozen;
 pub(crate) mod futex;
 pub(crate) mod interrupt;
 pub(crate) mod keeper;

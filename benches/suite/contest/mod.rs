@@ -11,6 +11,7 @@ mod kin;
 pub mod locks;
 mod memory;
 mod payload;
+pub mod pipes;
 mod recovery;
 mod single;
 mod work;

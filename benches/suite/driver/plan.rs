@@ -45,8 +45,8 @@ impl Contestant {
         }
         match self.kind {
             Kind::Procpool => true,
-            // Of the others only Python's own has locks between processes.
-            _ if workload.name == "locks" => self.name == "multiprocessing-pool",
+            // Of the others only Python's own has locks between processes, or pipes that are measured here.
+            _ if matches!(workload.name, "locks" | "pipes") => self.name == "multiprocessing-pool",
             _ => !matches!(workload.name, "async" | "growth"),
         }
     }
@@ -155,7 +155,7 @@ const fn workload(name: &'static str, title: &'static str, metrics: &'static [Me
     Workload { name, title, metrics, samples: 1, together: false }
 }
 
-pub(super) static WORKLOADS: [Workload; 14] = [
+pub(super) static WORKLOADS: [Workload; 15] = [
     workload(
         "latency",
         "one task after the other, `u64 -> u64`, blocking for each result",
@@ -276,6 +276,11 @@ pub(super) static WORKLOADS: [Workload; 14] = [
             less("add_free_ns", "ns"),
             less("add_contended_ns", "ns"),
         ],
+    ),
+    workload(
+        "pipes",
+        "messages through a pipe to a worker: a number there and back, numbers one way, messages of 1 MiB one way",
+        &[less("round_trip_us", "us"), more("one_way_per_s", "/s"), more("large_mb_per_s", "MB/s")],
     ),
     Workload {
         together: true,

@@ -4,6 +4,7 @@ mod asynchronous;
 mod counted;
 mod growth;
 mod locks;
+mod pipes;
 
 use std::time::Duration;
 
@@ -117,6 +118,7 @@ pub fn run(workload: &str, size: Size) -> bool {
         "async" => asynchronous::latency(size),
         "growth" => growth::growth(size),
         "locks" => locks::locks(size),
+        "pipes" => pipes::pipes(size),
         _ => return contest::run::<Procpool>(workload, size),
     }
     true
