@@ -125,6 +125,7 @@ mod options;
 mod park;
 mod pool;
 mod primitive;
+mod process;
 mod scheduler;
 mod submit;
 mod sys;
@@ -158,6 +159,10 @@ pub use limits::Limits;
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pool::{AsyncResult, Join, Pool, PoolBuilder};
+pub use process::{
+    ChildProcess, CurrentProcess, ParentProcess, Process, ProcessHandle, ProcessStdio, active_children,
+    cpu_count, current_process, parent_process,
+};
 pub use procpool_macros::task;
 pub use task::Task;
 pub use worker_event::{WorkerEndReason, WorkerEvent};

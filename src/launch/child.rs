@@ -57,6 +57,7 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
         index,
         depth: worker.depth + 1,
         limit: worker.limit,
+        alone: worker.alone.clone(),
         initializer: worker.initializer,
         max_rss: worker.max_rss,
         inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
@@ -142,6 +143,12 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = async_process::Command::from(command);
     // The library would wait for the child's number, which somebody else's child may have by then: see `Process::reap`.
     command.stdin(Stdio::from(stdin)).reap_on_drop(false);
+    if let Some(stdout) = &worker.stdout {
+        command.stdout(Stdio::from(stdout.try_clone()?));
+    }
+    if let Some(stderr) = &worker.stderr {
+        command.stderr(Stdio::from(stderr.try_clone()?));
+    }
     // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
     // own, where that ends the program: so the second of them is made here before the first.
     if !AWAKE.load(Ordering::Relaxed) {

@@ -15,6 +15,7 @@ use crate::sys::leaf::Ground;
 use crate::sys::limits::Bounds;
 use crate::transport::Board;
 use crate::wire::codec;
+use crate::wire::hello::Alone;
 #[cfg(feature = "sandbox")]
 use crate::wire::hello::Confinement;
 use crate::wire::hello::Refused;
@@ -40,6 +41,11 @@ pub(crate) struct Worker {
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
     pub(crate) depth: u32,
+    /// It is a process of its own and no worker of a pool.
+    pub(crate) alone: Option<Alone>,
+    /// Where its output goes, if not where that of this process does.
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<Confinement>,
 }

@@ -63,6 +63,7 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
         socket: theirs,
         desk: Arc::clone(&desk),
         limit: worker.limit,
+        once: false,
         initializer: worker.initializer,
         max_rss: 0,
     };

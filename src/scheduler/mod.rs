@@ -20,4 +20,4 @@ mod listener;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
-mod verdict;
+pub(crate) mod verdict;

@@ -40,6 +40,11 @@ pub(crate) fn terminate_group(pidfd: BorrowedFd<'_>, leader: u32) {
     signal_group(pidfd, leader, Signal::TERM);
 }
 
+/// Interrupts a process group, as Ctrl-C does. The same holds as for [`kill_group`].
+pub(crate) fn interrupt_group(pidfd: BorrowedFd<'_>, leader: u32) {
+    signal_group(pidfd, leader, Signal::INT);
+}
+
 fn signal_group(pidfd: BorrowedFd<'_>, leader: u32, signal: Signal) {
     /// `PIDFD_SIGNAL_PROCESS_GROUP`.
     const GROUP: libc::c_uint = 1 << 2;
@@ -209,7 +214,7 @@ pub(crate) fn unblock_signals() {
 
 /// What a worker sets for itself: no blocked signals, SIGPIPE as Rust's `main` would find it, a name for `ps`, and
 /// that it wakes up when its parent dies.
-pub(crate) fn settle_in(index: usize) {
+pub(crate) fn settle_in(name: &str) {
     // The thread that started this process blocks them all, and a process inherits that through `exec`.
     unblock_signals();
     // SAFETY: ignoring SIGPIPE installs no handler, and is what the Rust runtime does before `main`.
@@ -217,7 +222,7 @@ pub(crate) fn settle_in(index: usize) {
     // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes
     // when the thread that started the worker ends; that is the pool's own, and it outlives its workers.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
-    if let Ok(name) = std::ffi::CString::new(format!("procpool:{index}")) {
+    if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
     }
 }

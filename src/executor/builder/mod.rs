@@ -506,6 +506,9 @@ impl Builder {
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
             depth: worker::place::here().depth,
+            alone: None,
+            stdout: None,
+            stderr: None,
             #[cfg(feature = "sandbox")]
             sandbox: None,
         };
@@ -576,21 +579,7 @@ impl Builder {
                 )));
             }
         }
-        if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
-            let message =
-                format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
-            return Err(StartError::invalid(message));
-        }
-        for change in &self.env {
-            if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
-                && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
-            {
-                let message = format!(
-                    "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
-                );
-                return Err(StartError::invalid(message));
-            }
-        }
+        check_surroundings(&self.env, self.current_dir.as_deref())?;
         Ok(Settings {
             max_workers,
             min_workers: self.min_workers,
@@ -603,6 +592,26 @@ impl Builder {
     }
 }
 
+/// Whether processes can be started in such surroundings.
+pub(crate) fn check_surroundings(env: &[EnvChange], dir: Option<&Path>) -> Result<(), StartError> {
+    if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+        let message =
+            format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
+        return Err(StartError::invalid(message));
+    }
+    for change in env {
+        if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
+            && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
+        {
+            let message = format!(
+                "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
+            );
+            return Err(StartError::invalid(message));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
     if (1..=MAX_WORKERS).contains(&count) {
         return Ok(());
@@ -611,7 +620,7 @@ pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
 }
 
 /// Whether this program can have worker processes.
-fn check_process() -> Result<(), StartError> {
+pub(crate) fn check_process() -> Result<(), StartError> {
     if !start::has_looked() || worker::has_strayed() {
         return Err(StartError::NotInitialised);
     }
@@ -625,7 +634,7 @@ fn check_process() -> Result<(), StartError> {
 }
 
 /// Whether there can be another pool here, and its tasks can be told apart.
-fn check_nesting_and_tasks() -> Result<(), StartError> {
+pub(crate) fn check_nesting_and_tasks() -> Result<(), StartError> {
     if worker::place::here().depth >= MAX_DEPTH {
         return Err(StartError::TooDeep { limit: MAX_DEPTH });
     }
