@@ -21,3 +21,4 @@ mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
 pub(crate) mod verdict;
+mod watch;

@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod cpus;
 pub(crate) mod fd;
+pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod interrupt;
 pub(crate) mod leaf;

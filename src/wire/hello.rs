@@ -27,6 +27,8 @@ pub(crate) struct Hello {
     pub(crate) depth: u32,
     /// The largest body of a frame.
     pub(crate) limit: u64,
+    /// It is no worker: it makes copies of itself that are.
+    pub(crate) template: bool,
     /// It is a process of its own and no worker of a pool: it runs one task and ends.
     pub(crate) alone: Option<Alone>,
     /// An `Init` frame follows, to be run before the worker is ready.
@@ -77,6 +79,8 @@ pub(crate) struct Confinement {
 pub(crate) enum Refused {
     Limits(String),
     Sandbox(String),
+    /// The template cannot be copied.
+    Fork(String),
 }
 
 /// What the marker of a worker says: the nonce in hexadecimal digits, and who starts it.

@@ -22,7 +22,7 @@ use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
 use super::desk::Desk;
 use super::place::{self, Place};
-use super::serve::{Serve, serve};
+use super::serve::{Serve, Work, serve};
 use super::{panic, vigil};
 
 /// Whether this process was started to be a worker of its parent, and did not become one.
@@ -90,13 +90,14 @@ fn recognise() -> Option<Recognised> {
 }
 
 fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
-    let tied = hello.is_tied();
     start::remove_variable(MARKER);
     #[cfg(feature = "faults")]
-    faults::arm(hello.faults);
+    faults::arm(hello.faults.clone());
     let mut started = faults::hit(Point::BootStart);
     fd::close_inherited(&hello.inherited);
-    place::take_process(Place { index: hello.index, depth: hello.depth }, hello.alone.clone(), maker);
+    if !hello.template {
+        place::take_process(Place { index: hello.index, depth: hello.depth }, hello.alone.clone(), maker);
+    }
     let bounded = limits::apply(&hello.bounds);
     process::settle_in(&place::name());
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
@@ -121,7 +122,16 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
     if let Err(error) = started {
         refuse(socket.as_fd(), &Refused::Limits(error.to_string()));
     }
-    if tied {
+    if hello.template {
+        drop(parent);
+        super::template::run(&hello, maker, socket, board);
+    }
+    live(&hello, socket, parent, board)
+}
+
+/// The rest of a worker's life, in a program that is as `main` would find it.
+pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board) -> ! {
+    if hello.is_tied() {
         if vigil::start(parent).is_err() {
             std::process::exit(71);
         }
@@ -143,7 +153,7 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
         socket,
         desk,
         limit: hello.limit,
-        once: hello.alone.is_some(),
+        work: if hello.alone.is_some() { Work::Once } else { Work::Pool },
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
     });

@@ -48,7 +48,7 @@ pub(super) fn name() -> String {
     match identity() {
         Some(Identity { alone: Some(alone), .. }) => alone.name.clone(),
         Some(Identity { place, .. }) => format!("procpool:{}", place.index),
-        None => String::new(),
+        None => "procpool:forks".to_owned(),
     }
 }
 

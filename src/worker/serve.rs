@@ -21,12 +21,22 @@ pub(crate) struct Serve {
     pub(crate) desk: Arc<Desk>,
     /// The largest body of a frame, in bytes.
     pub(crate) limit: u64,
-    /// It ends after one task.
-    pub(crate) once: bool,
+    pub(crate) work: Work,
     /// An `Init` frame comes first.
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Tasks, until it is told to end.
+    Pool,
+    /// One task.
+    Once,
+    /// Its initializer, and nothing else.
+    Prepare,
 }
 
 /// What a worker leaves when it ends.
@@ -40,17 +50,17 @@ pub(crate) struct Served {
 /// Runs what comes until told to end, or until nobody listens any more.
 #[must_use]
 pub(crate) fn serve(serve: Serve) -> Served {
-    let Serve { socket, desk, limit, once, mut initializer, max_rss } = serve;
+    let Serve { socket, desk, limit, work, mut initializer, max_rss } = serve;
     let board = &desk.board;
-    let mut inbound = match once {
-        false => Inbound::with_ring(limit, board.requests_reader(), board.requests_bell()),
-        // Whoever is to ring may be gone: its task is in the socket, or that has ended.
-        true => Inbound::new(limit),
+    let mut inbound = match work {
+        Work::Pool => Inbound::with_ring(limit, board.requests_reader(), board.requests_bell()),
+        // Whoever is to ring may be gone: what there is to do is in the socket, or that has ended.
+        Work::Once | Work::Prepare => Inbound::new(limit),
     };
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut worker = Worker { speaker, desk, limit, max_rss, code: 0, output: Vec::new() };
-    if !initializer && worker.ready(&[]).is_err() && !once {
+    if !initializer && (worker.ready(&[]).is_err() && work == Work::Pool || work == Work::Prepare) {
         return worker.end();
     }
     while faults::hit(Point::Idle).is_ok()
@@ -68,7 +78,7 @@ pub(crate) fn serve(serve: Serve) -> Served {
                 break;
             }
         };
-        if replied.is_err() || once {
+        if replied.is_err() || work != Work::Pool {
             break;
         }
     }

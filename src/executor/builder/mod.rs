@@ -6,6 +6,7 @@ mod flock;
 mod inline;
 mod kernel;
 mod limits;
+mod start_method;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::StartError;
 use crate::faults::Script;
-use crate::launch::{EnvChange, Worker};
+use crate::launch::{EnvChange, Preload, Worker};
 use crate::limits::Limits;
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Observer};
@@ -40,6 +41,7 @@ mod sandbox;
 
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxReport};
+pub use start_method::StartMethod;
 
 /// More workers than any machine has use for: a number above it is a mistake.
 const MAX_WORKERS: usize = 4096;
@@ -79,6 +81,8 @@ pub struct Builder {
     observer: Option<Observer>,
     limits: Limits,
     inline: Option<bool>,
+    start_method: StartMethod,
+    preload: Option<Preload>,
     faults: Script,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
@@ -106,6 +110,8 @@ impl Default for Builder {
             observer: None,
             limits: Limits::new(),
             inline: None,
+            start_method: StartMethod::Spawn,
+            preload: None,
             faults: Script::default(),
             initializer: None,
             mistake: None,
@@ -211,10 +217,6 @@ impl Builder {
     where
         T::Output: InitializerOutput,
     {
-        fn judge<R: InitializerOutput>(bytes: &[u8]) -> Result<(), String> {
-            let judged = guarded(|| codec::decode::<R>(bytes).and_then(R::judge));
-            judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
-        }
         let mut body = Vec::new();
         let encoded = guarded(|| codec::encode(&args, &mut body, usize::MAX));
         if !matches!(encoded, Ok(Ok(()))) {
@@ -484,12 +486,13 @@ impl Builder {
     /// let error = procpool::ProcessPoolExecutor::builder().current_dir("/no/such/place").build().unwrap_err();
     /// assert_eq!(error.to_string(), "`current_dir` is /no/such/place, which is no directory: name one that is there");
     /// ```
-    pub fn build(self) -> Result<ProcessPoolExecutor, StartError> {
+    pub fn build(mut self) -> Result<ProcessPoolExecutor, StartError> {
         let settings = self.settings()?;
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
         let inline = self.is_inline()?;
+        let forks = self.forks(inline)?;
         if !inline {
             check_process()?;
         }
@@ -506,6 +509,7 @@ impl Builder {
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
             depth: worker::place::here().depth,
+            forks,
             alone: None,
             stdout: None,
             stderr: None,
@@ -523,8 +527,7 @@ impl Builder {
         let engine = Engine::new(settings, worker, self.initializer, gate, self.observer)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
-        supervisor::start(Arc::clone(&engine))
-            .map_err(|error| StartError::spawn("start the pool's thread", error))?;
+        supervisor::start(Arc::clone(&engine))?;
         if self.min_workers > 0 {
             engine.tell([Event::Tick]);
         }
@@ -590,6 +593,12 @@ impl Builder {
             stop_timeout: self.stop_timeout,
         })
     }
+}
+
+/// Whether the encoded result of an initializer is an error.
+fn judge<R: InitializerOutput>(bytes: &[u8]) -> Result<(), String> {
+    let judged = guarded(|| codec::decode::<R>(bytes).and_then(R::judge));
+    judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
 }
 
 /// Whether processes can be started in such surroundings.
