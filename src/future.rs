@@ -71,6 +71,11 @@ impl<T> TaskFuture<T> {
         TaskFuture { slot, accepted: Some(Accepted { engine, task, cancel }), value: PhantomData }
     }
 
+    /// Of a task that no pool has: nobody cancels it by dropping this.
+    pub(crate) fn apart(slot: Arc<Slot>) -> Self {
+        TaskFuture { slot, accepted: None, value: PhantomData }
+    }
+
     pub(crate) fn refused(error: TaskError) -> Self {
         let slot = Slot::settled(error.task(), Outcome::Failed(error));
         TaskFuture { slot: Arc::new(slot), accepted: None, value: PhantomData }

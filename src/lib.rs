@@ -128,6 +128,7 @@ mod park;
 mod pipe;
 mod pool;
 mod primitive;
+mod process;
 mod scheduler;
 mod shared;
 mod submit;
@@ -154,7 +155,7 @@ pub use error::{
 };
 pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
-    ShutdownReport, WarmUp, default_max_workers,
+    ShutdownReport, StartMethod, WarmUp, default_max_workers,
 };
 #[cfg(feature = "sandbox")]
 pub use executor::{Sandbox, SandboxReport};
@@ -166,6 +167,10 @@ pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
 pub use pool::{AsyncResult, Join, Pool, PoolBuilder};
+pub use process::{
+    ChildProcess, CurrentProcess, ParentProcess, Process, ProcessHandle, ProcessStdio, active_children,
+    cpu_count, current_process, parent_process,
+};
 pub use procpool_macros::task;
 pub use shared::{ShareableItem, ShareableList, Shared, SharedMemory};
 pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};

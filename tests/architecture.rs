@@ -12,7 +12,19 @@ const FLOORS: [&[&str]; 7] = [
     &["worker", "pipe"],
     &["launch"],
     &["scheduler"],
-    &["pool", "executor", "map", "submit", "options", "completed", "future", "context", "nested", "limits"],
+    &[
+        "process",
+        "pool",
+        "executor",
+        "map",
+        "submit",
+        "options",
+        "completed",
+        "future",
+        "context",
+        "nested",
+        "limits",
+    ],
 ];
 
 /// Edges that the floors do not allow, and why they exist all the same.

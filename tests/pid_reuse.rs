@@ -7,12 +7,16 @@ mod support;
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use procpool::{
-    Escalation, ExitCause, OnCancel, ProcessPoolExecutor, Ran, ShutdownOptions, TaskFuture, TaskOptions, task,
+    ChildProcess as Process, Escalation, ExitCause, OnCancel, ProcessPoolExecutor, Ran, ShutdownOptions,
+    TaskFuture, TaskOptions, task,
 };
 use rustix::process::{Pid, WaitOptions, waitpid};
 use support::{Event, Ledger, Signal, eventually, kill, procfs, tagged_pids};
@@ -228,6 +232,57 @@ a_stranger! {
     a_stranger_outlives_a_request_to_terminate: Then::Terminate;
     a_stranger_outlives_a_shutdown_that_kills: Then::Shutdown;
     a_stranger_outlives_the_drop_of_the_pool: Then::Drop;
+}
+
+/// Holds up the thread that is to wake it.
+struct Holdup {
+    held: Sender<Option<String>>,
+    may_go_on: Mutex<Receiver<()>>,
+}
+
+impl Wake for Holdup {
+    fn wake(self: Arc<Self>) {
+        self.held.send(std::thread::current().name().map(str::to_owned)).expect("the test waits");
+        let may_go_on = self.may_go_on.lock().expect("nobody panics with it");
+        may_go_on.recv_timeout(SOON).expect("the test lets it go on");
+    }
+}
+
+fn a_stranger_is_never_hit_by_a_handle_of_a_process(send: fn(&Process)) {
+    let (ledgers, starts) = ([Ledger::create(), Ledger::create()], |ledger: &Ledger| ledger.starts(0) == 1);
+    let start = |ledger: &Ledger| procpool::Process::new(park, (ledger.path().as_str(), false)).start();
+    let [first, victim] = [&ledgers[0], &ledgers[1]].map(|ledger| start(ledger).expect("a process"));
+    eventually("both run", SOON, || ledgers.iter().all(starts));
+    let (held, is_held) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Holdup { held, may_go_on: Mutex::new(may_go_on) }));
+    assert!(pin!(first.joined()).poll(&mut Context::from_waker(&waker)).is_pending());
+    first.kill();
+    assert_eq!(is_held.recv_timeout(SOON).expect("it ends").as_deref(), Some("procpool-keeper"));
+    // The thread that would collect it is held up.
+    kill(victim.pid(), Signal::KILL);
+    steal(victim.pid());
+    let stranger = Stranger::with_number(victim.pid());
+    send(&victim);
+    go_on.send(()).expect("the waker waits");
+    assert_eq!(victim.join(), ExitCause::Unknown);
+    send(&victim);
+    first.join();
+    eventually("nobody else is left", DETECT, || tagged_pids() == [stranger.0]);
+    stranger.assert_unharmed();
+}
+
+#[test]
+fn a_stranger_outlives_every_signal_to_a_process_that_had_its_number() {
+    let path = concat!(module_path!(), "::a_stranger_outlives_every_signal_to_a_process_that_had_its_number");
+    if !may_choose_numbers() {
+        return fixtures::skip(path, "this user may not choose the number of a process");
+    }
+    support::isolate::run(path, Duration::from_secs(60), || {
+        let ways: [fn(&Process); 4] =
+            [|_| {}, |process| process.kill(), |process| process.terminate(), |process| process.interrupt()];
+        ways.into_iter().for_each(a_stranger_is_never_hit_by_a_handle_of_a_process);
+    });
 }
 
 #[test]

@@ -250,6 +250,8 @@ pub enum TaskErrorKind {
     },
     /// A callback that runs on the pool's own thread waited for a task that only this thread can complete.
     WouldDeadlock,
+    /// The [`Process`](crate::Process) that was to run the task did not become ready.
+    NotStarted(StartError),
 }
 
 impl TaskError {
@@ -380,7 +382,7 @@ impl fmt::Display for TaskError {
 impl std::error::Error for TaskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self.kind() {
-            TaskErrorKind::PoolBroken(cause) => Some(cause),
+            TaskErrorKind::PoolBroken(cause) | TaskErrorKind::NotStarted(cause) => Some(cause),
             _ => None,
         }
     }
@@ -426,6 +428,7 @@ impl fmt::Display for TaskErrorKind {
             ),
             TaskErrorKind::MapTimedOut { limit } => write!(f, "the map did not end within its timeout of {limit:?}"),
             TaskErrorKind::Invalid { message } => f.write_str(message),
+            TaskErrorKind::NotStarted(cause) => write!(f, "the process did not start: {cause}"),
             TaskErrorKind::WouldDeadlock => f.write_str(
                 "waiting here would never end: this callback runs on the thread that completes the pool's tasks; \
                  wait on another thread, or await",

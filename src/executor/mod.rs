@@ -23,9 +23,10 @@ use crate::scheduler::machine::Event;
 use crate::submit::Submitter;
 use crate::task::Task;
 
-pub use builder::{Builder, InitializerOutput, default_max_workers};
+pub use builder::{Builder, InitializerOutput, StartMethod, default_max_workers};
 #[cfg(feature = "sandbox")]
 pub use builder::{Sandbox, SandboxReport};
+pub(crate) use builder::{check_nesting_and_tasks, check_process, check_surroundings};
 pub use interrupt::CtrlC;
 pub use reserve::{Permit, Reserve};
 pub use shutdown::{Shutdown, ShutdownOptions, ShutdownReport};

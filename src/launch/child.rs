@@ -13,6 +13,7 @@ use rustix::process::WaitIdStatus;
 use crate::error::{ExitCause, LimitHit, StartError};
 use crate::faults::{Point, Rules};
 use crate::sys::leaf::Leaf;
+use crate::sys::limits::Bounds;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
@@ -35,35 +36,20 @@ pub(crate) struct Process {
 
 /// Descriptors that a start needs, with some to spare: those of the libraries' own singletons as well, which
 /// take a lack of them badly.
-const DESCRIPTORS: usize = 14;
+pub(super) const DESCRIPTORS: usize = 14;
 
 /// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
-pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartError> {
+pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     let own = process::own_pidfd()
         .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
     let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
-    let leaf = leaf(worker, index)?;
-    let mut bounds = worker.bounds.clone();
-    bounds.groups = leaf.as_ref().map_or_else(Vec::new, Leaf::folders);
-    let hello = Hello {
-        bounds,
-        // Whoever only tells what is possible is none of the workers that a script counts.
-        faults: if worker.is_probe() { Rules::default() } else { worker.faults.next_launch() },
-        nonce,
-        index,
-        depth: worker.depth + 1,
-        limit: worker.limit,
-        initializer: worker.initializer,
-        max_rss: worker.max_rss,
-        inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
-        #[cfg(feature = "sandbox")]
-        sandbox: worker.sandbox.clone(),
-    };
-    socket::send_with(socket.as_fd(), &encode(&hello)?, [own.as_fd(), page.as_fd()])
+    let leaf = if role == Role::Template { None } else { leaf(worker, index)? };
+    let letter = letter(worker, index, leaf.as_ref(), nonce, role)?;
+    socket::send_with(socket.as_fd(), &letter, [own.as_fd(), page.as_fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
 
@@ -89,7 +75,45 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
     }
 }
 
-fn leaf(worker: &Worker, index: usize) -> Result<Option<Leaf>, StartError> {
+/// What a process is started as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Worker,
+    /// It makes copies of itself, which are workers.
+    Template,
+}
+
+/// What a worker is told before it exists.
+pub(super) fn letter(
+    worker: &Worker,
+    index: usize,
+    leaf: Option<&Leaf>,
+    nonce: [u8; 16],
+    role: Role,
+) -> Result<Vec<u8>, StartError> {
+    let is_template = role == Role::Template;
+    let mut bounds = if is_template { Bounds::default() } else { worker.bounds.clone() };
+    bounds.groups = leaf.map_or_else(Vec::new, Leaf::folders);
+    let preloads = worker.forks.as_ref().is_some_and(|forks| forks.preload.is_some());
+    encode(&Hello {
+        bounds,
+        // Whoever only tells what is possible is none of the workers that a script counts.
+        faults: if worker.is_probe() || is_template { Rules::default() } else { worker.faults.next_launch() },
+        nonce,
+        index,
+        depth: worker.depth + 1,
+        limit: worker.limit,
+        template: is_template,
+        alone: worker.alone.clone(),
+        initializer: if is_template { preloads } else { worker.initializer },
+        max_rss: worker.max_rss,
+        inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
+        #[cfg(feature = "sandbox")]
+        sandbox: worker.sandbox.clone(),
+    })
+}
+
+pub(super) fn leaf(worker: &Worker, index: usize) -> Result<Option<Leaf>, StartError> {
     /// Tells the leaves of this process apart.
     static LEAVES: AtomicU64 = AtomicU64::new(0);
     let Some(ground) = &worker.ground else { return Ok(None) };
@@ -142,6 +166,12 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     let mut command = async_process::Command::from(command);
     // The library would wait for the child's number, which somebody else's child may have by then: see `Process::reap`.
     command.stdin(Stdio::from(stdin)).reap_on_drop(false);
+    if let Some(stdout) = &worker.stdout {
+        command.stdout(Stdio::from(stdout.try_clone()?));
+    }
+    if let Some(stderr) = &worker.stderr {
+        command.stderr(Stdio::from(stderr.try_clone()?));
+    }
     // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
     // own, where that ends the program: so the second of them is made here before the first.
     if !AWAKE.load(Ordering::Relaxed) {
@@ -157,6 +187,10 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
 }
 
 impl Process {
+    pub(super) fn new(pid: u32, pidfd: OwnedFd, oom_before: OomCounts, leaf: Option<Leaf>) -> Process {
+        Process { pid, pidfd, oom_before, leaf }
+    }
+
     /// Kills the worker and everything in its process group.
     pub(super) fn kill(&self) {
         // The group first, which is the worker as well: were this program to end in between, nobody would kill the rest.

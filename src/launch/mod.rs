@@ -1,11 +1,13 @@
 //! Making workers exist: as processes, or as threads of this program.
 
 mod child;
+mod forkserver;
 #[cfg(feature = "sandbox")]
 mod probe;
 mod thread;
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -15,10 +17,12 @@ use crate::sys::leaf::Ground;
 use crate::sys::limits::Bounds;
 use crate::transport::Board;
 use crate::wire::codec;
+use crate::wire::hello::Alone;
 #[cfg(feature = "sandbox")]
 use crate::wire::hello::Confinement;
 use crate::wire::hello::Refused;
 
+pub(crate) use forkserver::{ForkServer, Preload};
 #[cfg(feature = "sandbox")]
 pub(crate) use probe::probe;
 
@@ -40,6 +44,13 @@ pub(crate) struct Worker {
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
     pub(crate) depth: u32,
+    /// They are copies of a template.
+    pub(crate) forks: Option<ForkServer>,
+    /// It is a process of its own and no worker of a pool.
+    pub(crate) alone: Option<Alone>,
+    /// Where its output goes, if not where that of this process does.
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<Confinement>,
 }
@@ -85,7 +96,11 @@ pub(crate) struct Exit {
 }
 
 pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartError> {
-    if worker.inline { thread::start(worker, index) } else { child::start(worker, index) }
+    match &worker.forks {
+        _ if worker.inline => thread::start(worker, index),
+        Some(forks) => forks.start(worker, index),
+        None => child::start(worker, index, child::Role::Worker),
+    }
 }
 
 impl Process {
@@ -133,6 +148,7 @@ impl Process {
 pub(crate) fn start_refused(body: &[u8]) -> StartError {
     match codec::decode::<Refused>(body) {
         Ok(Refused::Limits(message)) => StartError::Limits { message },
+        Ok(Refused::Fork(message)) => StartError::spawn("copy the template", io::Error::other(message)),
         Ok(Refused::Sandbox(message)) => StartError::Sandbox { message },
         Err(garbled) => StartError::Handshake(HandshakeError::Protocol { message: garbled }),
     }

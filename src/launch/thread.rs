@@ -15,7 +15,7 @@ use crate::primitive::{AtomicBool, thread};
 use crate::sys::socket;
 use crate::transport::Board;
 use crate::worker::place::Place;
-use crate::worker::{Desk, Serve, serve_here};
+use crate::worker::{Desk, Serve, Work, serve_here};
 
 use super::{Launched, Process, Worker};
 
@@ -63,6 +63,7 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
         socket: theirs,
         desk: Arc::clone(&desk),
         limit: worker.limit,
+        work: Work::Pool,
         initializer: worker.initializer,
         max_rss: 0,
     };

@@ -20,4 +20,5 @@ mod listener;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
-mod verdict;
+pub(crate) mod verdict;
+mod watch;

@@ -5,7 +5,7 @@
 //! reap, tell the machine.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, HandshakeError, StartError};
@@ -26,6 +26,7 @@ use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
 use super::verdict::refused_start;
+use super::watch::{TEMPLATE, Watch};
 
 /// A worker that has closed its channel gets this long to end before it is killed.
 const DEAF: Duration = Duration::from_millis(50);
@@ -51,20 +52,35 @@ struct Turn {
     bytes: usize,
 }
 
-/// Starts the thread. It ends by itself with the pool.
-pub(crate) fn start(engine: Arc<Engine>) -> io::Result<()> {
+/// Starts the thread. It ends by itself with the pool. Waits for the template of its workers, if there is to be one.
+pub(crate) fn start(engine: Arc<Engine>) -> Result<(), StartError> {
+    let copies = engine.worker.forks.is_some();
+    let (told, prepared) = mpsc::sync_channel(1);
     let run = move || {
         park::this_thread_completes_tasks();
         // The program's signal handlers run on its own threads.
         process::block_signals();
-        Supervisor { stations: Vec::new(), engine }.run();
+        // On this thread, which its copies are children of, and which is there for as long as they are.
+        let ready = engine.worker.forks.as_ref().map_or(Ok(()), |forks| forks.prepare(&engine.worker));
+        let failed = ready.is_err();
+        // Nobody waits for it if there is none.
+        let _ = told.send(ready);
+        if !failed {
+            Supervisor { stations: Vec::new(), watch: Watch::default(), engine }.run();
+        }
     };
-    thread::Builder::new().name("procpool".to_owned()).spawn(run).map(drop)
+    let failed = |error| StartError::spawn("start the pool's thread", error);
+    thread::Builder::new().name("procpool".to_owned()).spawn(run).map_err(failed)?;
+    match copies {
+        true => prepared.recv().unwrap_or_else(|gone| Err(failed(io::Error::other(gone)))),
+        false => Ok(()),
+    }
 }
 
 struct Supervisor {
     engine: Arc<Engine>,
     stations: Vec<Station>,
+    watch: Watch,
 }
 
 /// What the supervisor knows of a lane.
@@ -95,6 +111,7 @@ struct Attended {
 
 impl Supervisor {
     fn run(mut self) {
+        self.watch.keep(&self.engine);
         let mut heard = Instant::now();
         loop {
             let (commands, wake, terminated) = self.engine.orders();
@@ -107,6 +124,9 @@ impl Supervisor {
                 }
             }
             if terminated && self.stations.iter().all(|station| station.worker.is_none()) {
+                if let Some(forks) = &self.engine.worker.forks {
+                    forks.retire();
+                }
                 return;
             }
             let now = Instant::now();
@@ -170,6 +190,9 @@ impl Supervisor {
     }
 
     fn attend(&mut self, token: Token, writable: bool, readable: bool) {
+        if token == TEMPLATE {
+            return self.watch.ended(&self.engine);
+        }
         if token.what == What::Called || self.stations[token.lane.0].life != token.life {
             return;
         }
@@ -194,6 +217,7 @@ impl Supervisor {
             self.stations[lane.0].life += 1;
             self.welcome(lane, launched)
         });
+        self.watch.keep(&self.engine);
         if let Err(error) = launched {
             self.engine.tell([Event::Down { lane, end: Box::new(End::Unborn(error)), phases: Vec::new() }]);
         }

@@ -10,11 +10,12 @@ use super::slot::Outcome;
 
 /// What the last attempt came to, with those before it if it failed as well.
 pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Reply>>, limit: u64) -> Outcome {
-    match attempt(job, last, limit) {
+    let task = job.slot.task;
+    match attempt(task, last, limit) {
         Outcome::Failed(error) if !earlier.is_empty() => {
-            let earlier = earlier.into_iter().map(|verdict| match attempt(job, verdict, limit) {
+            let earlier = earlier.into_iter().map(|verdict| match attempt(task, verdict, limit) {
                 Outcome::Failed(error) => error,
-                Outcome::Value { .. } => TaskError::new(job.slot.task, Ran::Yes, TaskErrorKind::Failed),
+                Outcome::Value { .. } => TaskError::new(task, Ran::Yes, TaskErrorKind::Failed),
             });
             Outcome::Failed(error.after(earlier.collect()))
         }
@@ -23,8 +24,8 @@ pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Repl
 }
 
 /// What one attempt came to.
-fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
-    let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
+pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -> Outcome {
+    let failed = |ran, kind| Outcome::Failed(TaskError::new(task, ran, kind));
     let Reply { kind, nanos, body, handles } = match verdict {
         Verdict::Replied(reply) => reply,
         Verdict::Failed(ran, kind) => return failed(ran, kind),

@@ -16,7 +16,7 @@
 //! block, with or without a time limit, or not at all, or are awaited on any runtime or none. They have no names: nothing
 //! is left in `/dev/shm`, nothing has to be unlinked, and the memory is gone with the last process that has it open.
 //!
-//! Of what a process does to a lock the kernel keeps account, in a thread per process (`procpool-keeper`) that sleeps
+//! Of what a process does to a lock the kernel keeps account, in a thread per process (`procpool-locks`) that sleeps
 //! until the process ends. So they must not be shared between processes in different PID namespaces, which is refused.
 //!
 //! **Processes that share an object trust each other.** Whoever has it open can write what he likes into it: then others

@@ -13,6 +13,13 @@ pub(crate) fn available() -> usize {
     affinity().min(quota(Path::new("/")).unwrap_or(usize::MAX)).max(1)
 }
 
+/// The number of CPUs of the machine that are online, at least 1.
+pub(crate) fn online() -> usize {
+    // SAFETY: asks for a number and reads no memory.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(online).unwrap_or(1).max(1)
+}
+
 /// Whether the machine has a CPU of this number, as far as it tells.
 pub(crate) fn exists(cpu: u32) -> bool {
     let folder = Path::new("/sys/devices/system/cpu");

@@ -104,7 +104,7 @@ impl Keeper {
                 }
             }
         };
-        thread::Builder::new().name("procpool-keeper".to_owned()).stack_size(64 << 10).spawn(keep)?;
+        thread::Builder::new().name("procpool-locks".to_owned()).stack_size(64 << 10).spawn(keep)?;
         told.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
     }
 

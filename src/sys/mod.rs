@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod cover;
 pub(crate) mod cpus;
 pub(crate) mod fd;
+pub(crate) mod fork;
 pub(crate) mod frozen;
 pub(crate) mod futex;
 pub(crate) mod interrupt;

@@ -40,6 +40,11 @@ pub(crate) fn terminate_group(pidfd: BorrowedFd<'_>, leader: u32) {
     signal_group(pidfd, leader, Signal::TERM);
 }
 
+/// Interrupts a process group, as Ctrl-C does. The same holds as for [`kill_group`].
+pub(crate) fn interrupt_group(pidfd: BorrowedFd<'_>, leader: u32) {
+    signal_group(pidfd, leader, Signal::INT);
+}
+
 fn signal_group(pidfd: BorrowedFd<'_>, leader: u32, signal: Signal) {
     /// `PIDFD_SIGNAL_PROCESS_GROUP`.
     const GROUP: libc::c_uint = 1 << 2;
@@ -54,12 +59,17 @@ fn signal_group(pidfd: BorrowedFd<'_>, leader: u32, signal: Signal) {
     }
     // Before Linux 6.9 a group is known by its number only. That belongs to nobody else until the leader has been
     // waited for, which somebody else in this program may have done.
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    if !matches!(waitid(WaitId::PidFd(pidfd), look), Err(Errno::CHILD))
+    if is_child(pidfd)
         && let Ok(leader) = to_pid(leader)
     {
         let _ = rustix::process::kill_process_group(leader, signal);
     }
+}
+
+/// Whether the process behind a descriptor is a child of this one that nobody has waited for.
+pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::PidFd(pidfd), look), Err(Errno::CHILD))
 }
 
 /// How the child behind a descriptor has ended, and lets go of it. `None` if somebody else has waited for it, or has
@@ -209,7 +219,7 @@ pub(crate) fn unblock_signals() {
 
 /// What a worker sets for itself: no blocked signals, SIGPIPE as Rust's `main` would find it, a name for `ps`, and
 /// that it wakes up when its parent dies.
-pub(crate) fn settle_in(index: usize) {
+pub(crate) fn settle_in(name: &str) {
     // The thread that started this process blocks them all, and a process inherits that through `exec`.
     unblock_signals();
     // SAFETY: ignoring SIGPIPE installs no handler, and is what the Rust runtime does before `main`.
@@ -217,8 +227,22 @@ pub(crate) fn settle_in(index: usize) {
     // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes
     // when the thread that started the worker ends; that is the pool's own, and it outlives its workers.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
-    if let Ok(name) = std::ffi::CString::new(format!("procpool:{index}")) {
+    if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// This process leads a process group of its own from now on.
+pub(crate) fn lead_a_group() {
+    // Fails only for one that leads a session, and a group with it.
+    let _ = rustix::process::setpgid(None, None);
+}
+
+/// The kernel ends this process when the thread that has started it ends, or it does so itself if that is too late.
+pub(crate) fn end_with_parent(maker: u32) {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if parent() != maker {
+        std::process::exit(0);
     }
 }
 

@@ -46,21 +46,28 @@ pub(crate) fn maker(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     Ok((maker.pid.as_raw_nonzero().get().unsigned_abs(), maker.uid.as_raw()))
 }
 
-/// Sends all of `bytes` with two descriptors, into an empty socket.
-pub(crate) fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], attached: [BorrowedFd<'_>; 2]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+/// Sends all of `bytes` with two or three descriptors, into an empty socket.
+pub(crate) fn send_with<const N: usize>(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    attached: [BorrowedFd<'_>; N],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fits = ancillary.push(SendAncillaryMessage::ScmRights(&attached));
-    debug_assert!(fits, "the space was made for two descriptors");
+    debug_assert!(fits, "the space was made for three descriptors");
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let sent = retry(|| sendmsg(fd, &[IoSlice::new(bytes)], &mut ancillary, flags))?;
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Reads what is there, with duplicates of the two descriptors that came with it, without taking it and without
+/// Reads what is there, with duplicates of the two or three descriptors that came with it, without taking it and without
 /// waiting.
-pub(crate) fn peek_with(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, [OwnedFd; 2])> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+pub(crate) fn peek_with<const N: usize>(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, [OwnedFd; N])> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::PEEK | RecvFlags::DONTWAIT;
     let message = retry(|| recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags))?;

@@ -27,6 +27,10 @@ pub(crate) struct Hello {
     pub(crate) depth: u32,
     /// The largest body of a frame.
     pub(crate) limit: u64,
+    /// It is no worker: it makes copies of itself that are.
+    pub(crate) template: bool,
+    /// It is a process of its own and no worker of a pool: it runs one task and ends.
+    pub(crate) alone: Option<Alone>,
     /// An `Init` frame follows, to be run before the worker is ready.
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
@@ -40,6 +44,25 @@ pub(crate) struct Hello {
     /// What the worker may still do, before it runs anything of the program.
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<Confinement>,
+}
+
+impl Hello {
+    /// Whether the worker ends with its parent.
+    pub(crate) fn is_tied(&self) -> bool {
+        self.alone.as_ref().is_none_or(|alone| alone.daemon)
+    }
+}
+
+/// What a process of its own knows of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Alone {
+    pub(crate) name: String,
+    /// Its number among its parent's children, after its parent's own path.
+    pub(crate) path: String,
+    /// The build that numbers its task: its task is in its socket already, and it runs that of the same build only.
+    pub(crate) fingerprint: u64,
+    /// It ends with its parent.
+    pub(crate) daemon: bool,
 }
 
 /// The sandbox of a worker.
@@ -56,6 +79,8 @@ pub(crate) struct Confinement {
 pub(crate) enum Refused {
     Limits(String),
     Sandbox(String),
+    /// The template cannot be copied.
+    Fork(String),
 }
 
 /// What the marker of a worker says: the nonce in hexadecimal digits, and who starts it.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::faults::{self, Point};
 use crate::sys::{fd, limits, process, socket, start};
+use crate::task::Registry;
 use crate::transport::{Board, send};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, HEADER, Header, Kind};
@@ -21,7 +22,7 @@ use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
 use super::desk::Desk;
 use super::place::{self, Place};
-use super::serve::{Serve, serve};
+use super::serve::{Serve, Work, serve};
 use super::{panic, vigil};
 
 /// Whether this process was started to be a worker of its parent, and did not become one.
@@ -48,6 +49,8 @@ pub(crate) fn take_over_if_worker(prepare: impl FnOnce()) {
 
 struct Recognised {
     hello: Hello,
+    /// The process that has started this one.
+    maker: u32,
     parent: OwnedFd,
     board: Board,
 }
@@ -72,27 +75,31 @@ fn recognise() -> Option<Recognised> {
         return None;
     }
     if maker != process::parent() {
-        if process::is_ending(parent.as_fd()) {
-            // Ours, but the parent is dead: there is nobody to work for.
+        if !process::is_ending(parent.as_fd()) {
+            return None;
+        }
+        // Ours, but the parent is dead: there is nobody to work for.
+        if hello.is_tied() {
             std::process::exit(0);
         }
-        return None;
     }
     let board = Board::open(page.as_fd()).ok()?;
     // Only now is it ours to take.
     socket::take(stdin, &mut buffer[..len]).ok()?;
-    Some(Recognised { hello, parent, board })
+    Some(Recognised { hello, maker, parent, board })
 }
 
-fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
+fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare: impl FnOnce()) -> ! {
     start::remove_variable(MARKER);
     #[cfg(feature = "faults")]
-    faults::arm(hello.faults);
+    faults::arm(hello.faults.clone());
     let mut started = faults::hit(Point::BootStart);
     fd::close_inherited(&hello.inherited);
-    place::take_process(Place { index: hello.index, depth: hello.depth });
+    if !hello.template {
+        place::take_process(Place { index: hello.index, depth: hello.depth }, hello.alone.clone(), maker);
+    }
     let bounded = limits::apply(&hello.bounds);
-    process::settle_in(hello.index);
+    process::settle_in(&place::name());
     let channel = fd::take_stdin().and_then(|socket| Ok((socket, fd::to_high(parent.as_fd())?)));
     drop(parent);
     let Ok((socket, parent)) = channel else {
@@ -115,20 +122,43 @@ fn become_worker(Recognised { hello, parent, board }: Recognised, prepare: impl 
     if let Err(error) = started {
         refuse(socket.as_fd(), &Refused::Limits(error.to_string()));
     }
-    if vigil::start(parent).is_err() {
-        std::process::exit(71);
+    if hello.template {
+        drop(parent);
+        super::template::run(&hello, maker, socket, board);
+    }
+    live(&hello, socket, parent, board)
+}
+
+/// The rest of a worker's life, in a program that is as `main` would find it.
+pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board) -> ! {
+    if hello.is_tied() {
+        if vigil::start(parent).is_err() {
+            std::process::exit(71);
+        }
+    } else {
+        // It goes on to the end of its task without its parent.
+        drop(parent);
+    }
+    if let Some(alone) = &hello.alone
+        && alone.fingerprint != Registry::get().fingerprint()
+    {
+        // The parent sees the difference, and says so.
+        let other = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
+        let _ = send(socket.as_fd(), other, &[]);
+        std::process::exit(73);
     }
     let desk = Desk::new(board);
     panic::serve_with_last_words(Arc::clone(&desk));
-    let _channel = serve(Serve {
+    let served = serve(Serve {
         socket,
         desk,
         limit: hello.limit,
+        work: if hello.alone.is_some() { Work::Once } else { Work::Pool },
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
     });
     // Runs what the program registered for its exit, unlike the `_exit` of a crash.
-    std::process::exit(0)
+    std::process::exit(if hello.alone.is_some() { served.code } else { 0 })
 }
 
 /// Tells the parent why this worker cannot start, and ends.

@@ -13,6 +13,8 @@ use super::boot::refuse;
 /// Returns in a worker that is confined as it was asked to be. One that cannot be says so and ends, and so does
 /// one that was only to try.
 pub(super) fn confine(confinement: &Confinement, socket: BorrowedFd<'_>, parent: BorrowedFd<'_>) {
+    // It is read from the kernel once, by a way that is closed from here on, and is needed for large values.
+    let _ = rustix::param::page_size();
     let mut body = Vec::new();
     let enforced = fd::close_all_but(&[socket, parent])
         .map_err(|error| format!("its descriptors cannot be listed: {error}"))

@@ -8,10 +8,11 @@ mod desk;
 pub(crate) mod panic;
 pub(crate) mod place;
 mod serve;
+mod template;
 mod thread;
 mod vigil;
 
 pub(crate) use boot::{has_strayed, take_over_if_worker};
 pub(crate) use desk::Desk;
-pub(crate) use serve::Serve;
+pub(crate) use serve::{Serve, Work};
 pub(crate) use thread::serve_here;

@@ -21,24 +21,49 @@ pub(crate) struct Serve {
     pub(crate) desk: Arc<Desk>,
     /// The largest body of a frame, in bytes.
     pub(crate) limit: u64,
+    pub(crate) work: Work,
     /// An `Init` frame comes first.
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
 }
 
-/// Runs what comes until told to end, or until nobody listens any more. Gives the channel back: who closes it and goes
-/// on running is killed, so it stays open until nothing is left to do.
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Tasks, until it is told to end.
+    Pool,
+    /// One task.
+    Once,
+    /// Its initializer, and nothing else.
+    Prepare,
+}
+
+/// What a worker leaves when it ends.
+pub(crate) struct Served {
+    /// Who closes it and goes on running is killed, so it stays open until nothing is left to do.
+    pub(crate) channel: OwnedFd,
+    /// As a program whose `main` was the last task would end.
+    pub(crate) code: i32,
+}
+
+/// Runs what comes until told to end, or until nobody listens any more.
 #[must_use]
-pub(crate) fn serve(serve: Serve) -> OwnedFd {
-    let Serve { socket, desk, limit, mut initializer, max_rss } = serve;
+pub(crate) fn serve(serve: Serve) -> Served {
+    let Serve { socket, desk, limit, work, mut initializer, max_rss } = serve;
     let board = &desk.board;
-    let mut inbound = Inbound::with_ring(limit, board.requests_reader(), board.requests_bell());
+    let mut inbound = match work {
+        Work::Pool => Inbound::with_ring(limit, board.requests_reader(), board.requests_bell()),
+        // Whoever is to ring may be gone: what there is to do is in the socket, or that has ended.
+        Work::Once | Work::Prepare => Inbound::new(limit),
+    };
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut worker = Worker { speaker, desk, limit, max_rss, output: Message::default() };
-    if !initializer && worker.ready(&Message::default()).is_err() {
-        return worker.speaker.into_socket();
+    let mut worker = Worker { speaker, desk, limit, max_rss, code: 0, output: Message::default() };
+    if !initializer
+        && (worker.ready(&Message::default()).is_err() && work == Work::Pool || work == Work::Prepare)
+    {
+        return worker.end();
     }
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
@@ -55,11 +80,11 @@ pub(crate) fn serve(serve: Serve) -> OwnedFd {
                 break;
             }
         };
-        if replied.is_err() {
+        if replied.is_err() || work != Work::Pool {
             break;
         }
     }
-    worker.speaker.into_socket()
+    worker.end()
 }
 
 /// Nanoseconds: what is shorter has not done much to its descriptors, and a look at them would take as long.
@@ -71,6 +96,8 @@ struct Worker {
     limit: usize,
     /// 0 once it has asked to be replaced.
     max_rss: u64,
+    /// How the last task ended.
+    code: i32,
     output: Message,
 }
 
@@ -103,6 +130,10 @@ impl Stages for OnBoard<'_> {
 }
 
 impl Worker {
+    fn end(self) -> Served {
+        Served { channel: self.speaker.into_socket(), code: self.code }
+    }
+
     fn ready(&mut self, result: &Message) -> io::Result<()> {
         faults::hit(Point::BootReady)?;
         let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
@@ -134,6 +165,11 @@ impl Worker {
         let desk = Arc::clone(&self.desk);
         let board = OnBoard { desk: &desk, header: frame.header, started: Cell::new(None) };
         let kind = self.call(frame, &board);
+        self.code = match kind {
+            Kind::Done => 0,
+            Kind::Panicked => 101,
+            _ => 1,
+        };
         let nanos = match kind {
             Kind::ResultTooLarge => u64::from_le_bytes(self.output.bytes[..].try_into().unwrap_or_default()),
             _ => board.started.get().map_or(0, |started| clock::nanos().saturating_sub(started)),

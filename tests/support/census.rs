@@ -15,7 +15,7 @@ use super::{family, procfs};
 const HELPERS: [(&str, &[&str]); 3] = [
     ("async-io", &["anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]"]),
     ("async-process", &[]),
-    ("procpool-keeper", &[]),
+    ("procpool-locks", &[]),
 ];
 /// Where a name could outlive its maker.
 const NAMED: [&str; 3] = ["/dev/shm", "/tmp", "/run"];

@@ -6,6 +6,7 @@ mod flock;
 mod inline;
 mod kernel;
 mod limits;
+mod start_method;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_lock::Semaphore;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::StartError;
 use crate::faults::Script;
-use crate::launch::{EnvChange, Worker};
+use crate::launch::{EnvChange, Preload, Worker};
 use crate::limits::Limits;
 use crate::options::TaskOptions;
 use crate::scheduler::engine::{Engine, Gate, Observer};
@@ -42,6 +44,7 @@ mod sandbox;
 
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxReport};
+pub use start_method::StartMethod;
 
 /// More workers than any machine has use for: a number above it is a mistake.
 const MAX_WORKERS: usize = 4096;
@@ -81,6 +84,8 @@ pub struct Builder {
     observer: Option<Observer>,
     limits: Limits,
     inline: Option<bool>,
+    start_method: StartMethod,
+    preload: Option<Preload>,
     faults: Script,
     initializer: Option<Initializer>,
     /// The first mistake that was made, told by `build`.
@@ -108,6 +113,8 @@ impl Default for Builder {
             observer: None,
             limits: Limits::new(),
             inline: None,
+            start_method: StartMethod::Spawn,
+            preload: None,
             faults: Script::default(),
             initializer: None,
             mistake: None,
@@ -213,21 +220,11 @@ impl Builder {
     where
         T::Output: InitializerOutput,
     {
-        fn judge<R: InitializerOutput>(bytes: &[u8], handles: Handles) -> Result<(), String> {
-            let decode = || codec::decode::<R>(bytes);
-            let judged = guarded(|| attach::offer(handles, decode).and_then(R::judge));
-            judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
-        }
-        let mut bytes = Vec::new();
-        let encoded = guarded(|| codec::encode_attached(&args, &mut bytes, usize::MAX));
-        let handles = encoded.ok().and_then(Result::ok);
-        if handles.is_none() {
-            self.mistake.get_or_insert(StartError::invalid(format!(
-                "the arguments of the initializer `{}` cannot be encoded",
-                T::NAME
-            )));
-        }
-        let body = Message { bytes, handles: handles.unwrap_or_default() };
+        let body = encoded(&args).unwrap_or_else(|| {
+            let message = format!("the arguments of the initializer `{}` cannot be encoded", T::NAME);
+            self.mistake.get_or_insert(StartError::invalid(message));
+            Message::default()
+        });
         let task = Registry::get().number(T::ENTRY);
         self.initializer = Some(Initializer { task, body: Arc::new(body), judge: judge::<T::Output> });
         self
@@ -489,12 +486,13 @@ impl Builder {
     /// let error = procpool::ProcessPoolExecutor::builder().current_dir("/no/such/place").build().unwrap_err();
     /// assert_eq!(error.to_string(), "`current_dir` is /no/such/place, which is no directory: name one that is there");
     /// ```
-    pub fn build(self) -> Result<ProcessPoolExecutor, StartError> {
+    pub fn build(mut self) -> Result<ProcessPoolExecutor, StartError> {
         let settings = self.settings()?;
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
         let inline = self.is_inline()?;
+        let forks = self.forks(inline)?;
         if !inline {
             check_process()?;
         }
@@ -511,6 +509,10 @@ impl Builder {
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
             depth: worker::place::here().depth,
+            forks,
+            alone: None,
+            stdout: None,
+            stderr: None,
             #[cfg(feature = "sandbox")]
             sandbox: None,
         };
@@ -525,8 +527,7 @@ impl Builder {
         let engine = Engine::new(settings, worker, self.initializer, gate, self.observer)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
-        supervisor::start(Arc::clone(&engine))
-            .map_err(|error| StartError::spawn("start the pool's thread", error))?;
+        supervisor::start(Arc::clone(&engine))?;
         if self.min_workers > 0 {
             engine.tell([Event::Tick]);
         }
@@ -581,21 +582,7 @@ impl Builder {
                 )));
             }
         }
-        if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
-            let message =
-                format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
-            return Err(StartError::invalid(message));
-        }
-        for change in &self.env {
-            if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
-                && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
-            {
-                let message = format!(
-                    "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
-                );
-                return Err(StartError::invalid(message));
-            }
-        }
+        check_surroundings(&self.env, self.current_dir.as_deref())?;
         Ok(Settings {
             max_workers,
             min_workers: self.min_workers,
@@ -608,6 +595,40 @@ impl Builder {
     }
 }
 
+/// Whether the encoded result of an initializer is an error.
+fn judge<R: InitializerOutput>(bytes: &[u8], handles: Handles) -> Result<(), String> {
+    let decode = || codec::decode::<R>(bytes);
+    let judged = guarded(|| attach::offer(handles, decode).and_then(R::judge));
+    judged.unwrap_or_else(|payload| Err(payload.while_doing("reading its result")))
+}
+
+/// Arguments as they travel; `None` if they cannot.
+fn encoded(args: &impl Serialize) -> Option<Message> {
+    let mut bytes = Vec::new();
+    let handles = guarded(|| codec::encode_attached(args, &mut bytes, usize::MAX)).ok()?.ok()?;
+    Some(Message { bytes, handles })
+}
+
+/// Whether processes can be started in such surroundings.
+pub(crate) fn check_surroundings(env: &[EnvChange], dir: Option<&Path>) -> Result<(), StartError> {
+    if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+        let message =
+            format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
+        return Err(StartError::invalid(message));
+    }
+    for change in env {
+        if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
+            && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
+        {
+            let message = format!(
+                "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
+            );
+            return Err(StartError::invalid(message));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
     if (1..=MAX_WORKERS).contains(&count) {
         return Ok(());
@@ -616,7 +637,7 @@ pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
 }
 
 /// Whether this program can have worker processes.
-fn check_process() -> Result<(), StartError> {
+pub(crate) fn check_process() -> Result<(), StartError> {
     if !start::has_looked() || worker::has_strayed() {
         return Err(StartError::NotInitialised);
     }
@@ -630,7 +651,7 @@ fn check_process() -> Result<(), StartError> {
 }
 
 /// Whether there can be another pool here, and its tasks can be told apart.
-fn check_nesting_and_tasks() -> Result<(), StartError> {
+pub(crate) fn check_nesting_and_tasks() -> Result<(), StartError> {
     if worker::place::here().depth >= MAX_DEPTH {
         return Err(StartError::TooDeep { limit: MAX_DEPTH });
     }

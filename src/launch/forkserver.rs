@@ -1,0 +1,267 @@
+//! Workers that are copies of a template: a process of this program that has loaded what they need, and has one thread.
+//!
+//! A copy is a child of this program, not of the template: it is waited for, signalled and explained as a worker that
+//! was started afresh, and the death of the template does not concern it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::error::{HandshakeError, Panic, StartError};
+use crate::sys::oom::OomCounts;
+use crate::sys::{fd, process, socket};
+use crate::task::{Registry, TaskNumber};
+use crate::transport::{Board, Inbound, Message, Outbound, Piece, Received};
+use crate::wire::attach::Handles;
+use crate::wire::codec;
+use crate::wire::frame::{Frame, Header, Kind};
+
+use super::child::{self, DESCRIPTORS};
+use super::{Launched, Worker, start_refused};
+
+/// How to make templates, and the one there is.
+pub(crate) struct ForkServer {
+    pub(crate) preload: Option<Preload>,
+    /// How long a template may take to load what it is to load.
+    pub(crate) start_timeout: Duration,
+    pub(crate) template: Mutex<Option<Template>>,
+}
+
+/// What a template runs once, before it makes copies.
+pub(crate) struct Preload {
+    pub(crate) task: TaskNumber,
+    pub(crate) body: Arc<Message>,
+    /// Reads the encoded result: an `Err` is the reason why there can be no workers.
+    pub(crate) judge: fn(&[u8], Handles) -> Result<(), String>,
+}
+
+/// A template that can make copies.
+#[derive(Debug)]
+pub(crate) struct Template {
+    process: super::Process,
+    socket: OwnedFd,
+    inbound: Inbound,
+    /// Somebody waits for its end.
+    watched: bool,
+    /// It was asked for a copy that has not been taken over.
+    asked: bool,
+}
+
+/// Bytes of what a template says, at most.
+const ANSWER_MAX: u64 = 1 << 20;
+
+impl ForkServer {
+    fn template(&self) -> MutexGuard<'_, Option<Template>> {
+        self.template.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another descriptor that is readable when the template has ended, once for each template.
+    pub(crate) fn unwatched(&self) -> Option<OwnedFd> {
+        let mut template = self.template();
+        let template = template.as_mut().filter(|template| !template.watched)?;
+        let ended = template.process.ended().try_clone_to_owned().ok()?;
+        template.watched = true;
+        Some(ended)
+    }
+
+    /// Ends the template, if there is one, and waits for it. The next worker needs another.
+    pub(crate) fn retire(&self) {
+        if let Some(template) = self.template().take() {
+            template.put_down();
+        }
+    }
+
+    /// If the template has ended, waits for it, so that no zombie is left.
+    pub(crate) fn bury(&self) {
+        let mut template = self.template();
+        if template.as_ref().is_some_and(Template::is_over)
+            && let Some(template) = template.take()
+        {
+            template.put_down();
+        }
+    }
+
+    /// Makes sure that there is a template.
+    pub(crate) fn prepare(&self, worker: &Worker) -> Result<(), StartError> {
+        let mut template = self.template();
+        if template.is_none() {
+            *template = Some(Template::start(worker, self)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&self, worker: &Worker, index: usize) -> Result<Launched, StartError> {
+        // It may have died a moment ago.
+        self.bury();
+        self.prepare(worker)?;
+        let mut template = self.template();
+        let Some(there) = template.as_mut() else {
+            return Err(StartError::spawn("copy a template", io::Error::other("it is gone")));
+        };
+        let children_before = process::own_children();
+        let copied = there.copy(worker, index, Instant::now() + self.start_timeout);
+        // One that was asked and has not given what was asked for is of no use, and may have made a copy all the same.
+        if there.asked
+            && let Some(template) = template.take()
+        {
+            template.put_down();
+            if let Some(before) = children_before {
+                process::reap_strays(&before);
+            }
+        }
+        copied
+    }
+}
+
+impl Template {
+    fn start(worker: &Worker, server: &ForkServer) -> Result<Template, StartError> {
+        let Launched { process, socket, board } = child::start(worker, 0, child::Role::Template)?;
+        let mut template =
+            Template { process, socket, inbound: Inbound::new(ANSWER_MAX), watched: false, asked: false };
+        let mut outbound = Outbound::new(None, board.requests_bell());
+        if let Some(Preload { task, body, .. }) = &server.preload {
+            let header = Header { task: task.0, ..Header::new(Kind::Init) };
+            outbound.push(Piece { header, body: Arc::clone(body) as _ });
+        }
+        let limit = server.start_timeout;
+        let loaded = template.converse(&mut outbound, Instant::now() + limit).and_then(|frame| match frame {
+            None => Err(StartError::Handshake(HandshakeError::TimedOut { limit })),
+            Some(frame) => judge(frame, server.preload.as_ref()),
+        });
+        match loaded {
+            Ok(()) => Ok(template),
+            Err(StartError::Handshake(HandshakeError::Protocol { .. })) if template.has_ended() => {
+                let cause = template.put_down();
+                Err(StartError::Handshake(HandshakeError::Died { cause }))
+            }
+            Err(error) => {
+                template.put_down();
+                Err(error)
+            }
+        }
+    }
+
+    /// Kills it and waits for its end.
+    fn put_down(self) -> crate::error::ExitCause {
+        // One that has ended already is not changed by this.
+        self.process.kill();
+        let _ = process::wait_for_end(self.process.ended());
+        self.process.reap().cause
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(process::ends_by(self.process.ended(), Instant::now()), Ok(true))
+    }
+
+    fn has_ended(&self) -> bool {
+        process::is_ending(self.process.ended())
+    }
+
+    /// Has a worker made.
+    fn copy(&mut self, worker: &Worker, index: usize, until: Instant) -> Result<Launched, StartError> {
+        let failed = |error| StartError::spawn("copy the template", error);
+        fd::headroom(DESCRIPTORS)
+            .map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
+        let own = process::own_pidfd().map_err(failed)?;
+        let (socket, theirs) = socket::pair().map_err(failed)?;
+        let (board, page) = Board::create().map_err(failed)?;
+        let leaf = child::leaf(worker, index)?;
+        let letter = child::letter(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker)?;
+        let oom_before = OomCounts::of(std::process::id());
+        let attached = [own.as_fd(), page.as_fd(), theirs.as_fd()];
+        self.asked = true;
+        socket::send_with(self.socket.as_fd(), &letter, attached).map_err(failed)?;
+        drop((own, page, theirs));
+        let mut nothing = Outbound::new(None, board.requests_bell());
+        let answer = self.converse(&mut nothing, until)?;
+        let pid = match answer {
+            Some(Frame { header: Header { kind: Kind::Ready, seq, .. }, .. }) => seq as u32,
+            Some(Frame { header, body, .. }) if header.kind == Kind::StartRefused => {
+                return Err(start_refused(&body));
+            }
+            _ => return Err(failed(io::Error::other("it does not answer"))),
+        };
+        let pidfd = process::pidfd(pid).map_err(failed)?;
+        // What ran in the template may have made it say anything; whoever is no child of ours is left alone.
+        if !process::is_child(pidfd.as_fd()) {
+            return Err(failed(io::Error::other("it names a process that is none of its copies")));
+        }
+        self.asked = false;
+        let process = super::Process::Child(child::Process::new(pid, pidfd, oom_before, leaf));
+        Ok(Launched { process, socket, board })
+    }
+
+    /// Writes what there is to write and waits for the next thing that it says; `None` when the time is over.
+    fn converse(&mut self, outbound: &mut Outbound, until: Instant) -> Result<Option<Frame>, StartError> {
+        let failed = |error| StartError::spawn("hear the template", error);
+        let gone = || {
+            let message = "it ended before it had answered".to_owned();
+            StartError::Handshake(HandshakeError::Protocol { message })
+        };
+        loop {
+            let blocked = matches!(outbound.flush(self.socket.as_fd()), Ok(false));
+            match self.inbound.next(self.socket.as_fd(), false).map_err(failed)? {
+                Received::Frame(frame) => return Ok(Some(frame)),
+                Received::Nothing => {}
+                Received::End => return Err(gone()),
+                Received::Malformed { malformed, .. } => {
+                    let message = malformed.to_string();
+                    return Err(StartError::Handshake(HandshakeError::Protocol { message }));
+                }
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(None);
+            }
+            let rest = Timespec {
+                tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: rest.subsec_nanos().into(),
+            };
+            let mut interest = PollFlags::IN;
+            interest.set(PollFlags::OUT, blocked);
+            let _ = poll(&mut [PollFd::new(&self.socket, interest)], Some(&rest));
+        }
+    }
+}
+
+/// Whether the template has loaded what it was to load.
+fn judge(Frame { header, body, handles }: Frame, preload: Option<&Preload>) -> Result<(), StartError> {
+    let text = |what: &str, text: Result<String, String>| {
+        let text = text.unwrap_or_else(|garbled| garbled);
+        Err(StartError::Initializer { message: format!("{what}{text}") })
+    };
+    match header.kind {
+        Kind::Ready if header.seq != Registry::get().fingerprint() => {
+            Err(StartError::Handshake(HandshakeError::Version))
+        }
+        Kind::Ready => match preload.map_or(Ok(()), |preload| (preload.judge)(&body, handles)) {
+            Ok(()) => Ok(()),
+            Err(message) => Err(StartError::Initializer { message }),
+        },
+        Kind::StartRefused => Err(start_refused(&body)),
+        Kind::Panicked => text("it panicked: ", codec::decode::<Panic>(&body).map(|panic| panic.to_string())),
+        Kind::ArgsRefused => text("its arguments: ", codec::decode(&body)),
+        Kind::ResultRefused => text("its result: ", codec::decode(&body)),
+        Kind::ResultTooLarge => text("its result is too large", Ok(String::new())),
+        kind => {
+            let message = format!("a frame {kind:?} out of turn");
+            Err(StartError::Handshake(HandshakeError::Protocol { message }))
+        }
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        self.retire();
+    }
+}
+
+impl fmt::Debug for ForkServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkServer").field("preload", &self.preload.is_some()).finish_non_exhaustive()
+    }
+}
