@@ -14,10 +14,11 @@ use crate::launch::Worker;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::sys::clock;
 use crate::sys::own_pid::own_pid;
-use crate::transport::Piece;
+use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
+use super::chunk::Rest;
 use super::job::{Initializer, Job, Order, Reply};
 use super::lane::Link;
 use super::later::Later;
@@ -46,6 +47,8 @@ pub(crate) struct Engine {
     pub(super) observer: Option<Observer>,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
+    /// Several calls may be one task: nobody counts the tasks of a worker, and no script of faults does.
+    lets_calls_go_together: bool,
     /// The process that made the pool.
     owner: u32,
 }
@@ -77,6 +80,30 @@ impl Core {
         self.links.get(lane.0)?.as_ref()
     }
 
+    /// The calls after the first so many of a task go on as another task. Says whether there are any.
+    fn split(&mut self, lane: LaneNo, seq: u64, begun: u32) -> bool {
+        let Some((no, job)) = self.machine.job_at(lane, seq) else { return false };
+        let Some((chunk, (rest, after))) = job.chunk.clone().zip(job.rest(begun)) else { return false };
+        let slot = Arc::clone(&rest.slot);
+        let spec = Spec { bytes: rest.arguments.len(), cooperates: true, divisible: true, ..Spec::default() };
+        let task = self.machine.split_off(no, rest, spec);
+        chunk.goes_on(Rest { chunk: after, slot, task });
+        true
+    }
+
+    /// The worker of a lane is dead, which was at its front task. If that is many calls, those that it did are told, and
+    /// those that it had not begun go on.
+    fn rescue(&mut self, lane: LaneNo, link: &Link) {
+        let Some(seq) = self.machine.outstanding(lane).next() else { return };
+        let Some((_, job)) = self.machine.job_at(lane, seq) else { return };
+        let Some(chunk) = &job.chunk else { return };
+        // If it had begun none, the first is to blame: else a task that is not to be begun would be tried for ever.
+        let begun = link.board.calls_begun(seq).unwrap_or(0).max(1);
+        let (first, left) = link.board.results_left();
+        chunk.break_off(begun, first, &left);
+        self.split(lane, seq, begun);
+    }
+
     fn set_link(&mut self, lane: LaneNo, link: Option<Arc<Link>>) {
         if self.links.len() <= lane.0 {
             self.links.resize_with(lane.0 + 1, || None);
@@ -95,11 +122,12 @@ impl Engine {
     ) -> std::io::Result<Engine> {
         Ok(Engine {
             poller: Poller::new()?,
+            owner: own_pid(),
+            lets_calls_go_together: settings.max_tasks_per_child.is_none() && !worker.faults.is_scripted(),
             worker,
             initializer,
             observer,
             gate,
-            owner: own_pid(),
             core: Mutex::new(Core {
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
@@ -189,8 +217,22 @@ impl Engine {
                 }
             }
             Effect::Ask { lane, seq } => {
-                if let Some(link) = &core.links[lane.0] {
+                if core.machine.job_at(lane, seq).is_some_and(|(_, job)| job.chunk.is_some()) {
+                    self.divide(core, lane, seq);
+                } else if let Some(link) = &core.links[lane.0] {
                     link.ask_to_stop(seq);
+                }
+            }
+            Effect::Divide { lane, seq } => {
+                if self.divide(core, lane, seq) {
+                    return Some(Event::Tick);
+                }
+            }
+            Effect::Results { lane, job, reply: Reply { body, handles, .. } } => {
+                let results = Message { bytes: body, handles };
+                match job.chunk.as_ref().map(|chunk| chunk.add(results)) {
+                    Some(Ok(waker)) => later.wakers.extend(waker),
+                    _ => return Some(Event::Violated { lane, message: verdict::UNTOLD.to_owned() }),
                 }
             }
             Effect::Settle { job, verdict, earlier } => {
@@ -244,8 +286,16 @@ impl Engine {
             job.fault.store(fault, Ordering::Relaxed);
         }
         let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
-        let spec = Spec { bytes: arguments.len(), timeout, bundle, cooperates, terms: terms.clone() };
+        let divisible = job.chunk.is_some();
+        let spec =
+            Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
         machine.submit(now, job, spec)
+    }
+
+    /// Has those calls of a task go on as another that its worker has not begun. Says whether there are any.
+    fn divide(&self, core: &mut Core, lane: LaneNo, seq: u64) -> bool {
+        let begun = core.link(lane).and_then(|link| link.board.stop_calls(seq));
+        begun.is_some_and(|begun| core.split(lane, seq, begun))
     }
 
     /// Tells the machine what happened, several events in one go.
@@ -348,6 +398,10 @@ impl Engine {
         Poll::Pending
     }
 
+    pub(crate) fn lets_calls_go_together(&self) -> bool {
+        self.lets_calls_go_together
+    }
+
     pub(crate) fn max_workers(&self) -> usize {
         self.core().machine.max_workers()
     }
@@ -380,7 +434,10 @@ impl Engine {
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
         let now = Instant::now();
         self.drive(|core, effects| {
-            let phases = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
+            let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
+            if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
+                core.rescue(lane, link);
+            }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });

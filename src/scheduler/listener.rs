@@ -97,6 +97,7 @@ impl Listener {
                 };
                 Event::Replied { lane, seq, reply: Reply { kind, nanos, body, handles }, ended, ran_for }
             }
+            Kind::Results => Event::PartlyReplied { lane, seq, reply: Reply { kind, nanos, body, handles } },
             Kind::Swollen => Event::Swollen { lane },
             Kind::Skipped => Event::Skipped { lane, seq },
             Kind::Look => return Heard::Call,

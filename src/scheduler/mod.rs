@@ -11,6 +11,7 @@ pub(crate) mod policy;
 mod roster;
 
 // Acting.
+pub(crate) mod chunk;
 pub(crate) mod engine;
 mod helper;
 pub(crate) mod job;
@@ -20,4 +21,4 @@ mod listener;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
-mod verdict;
+pub(crate) mod verdict;

@@ -1,6 +1,9 @@
 //! What the caller gets for what a worker said, or for its end.
 
 use crate::error::{CodecSide, Panic, Ran, StartError, TaskError, TaskErrorKind, What};
+use crate::task::guarded;
+use crate::transport::Message;
+use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 use crate::wire::frame::Kind;
 
@@ -22,13 +25,58 @@ pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Repl
     }
 }
 
+/// What is wrong with a worker whose results are too few or too many.
+pub(crate) const UNTOLD: &str = "results that are not those of the calls it was given";
+
+/// The value of a reply with these handles. Decoding it is the user's code.
+pub(crate) fn decoded<T>(
+    task: &'static str,
+    handles: Handles,
+    decode: impl FnOnce() -> Result<T, String>,
+) -> Result<T, TaskError> {
+    let message = match guarded(|| attach::offer(handles, decode)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(message)) => message,
+        Err(payload) => payload.while_doing("decoding the result"),
+    };
+    let kind = TaskErrorKind::Codec { what: What::Result, side: CodecSide::Decode, message };
+    Err(TaskError::new(task, Ran::Yes, kind))
+}
+
+/// Why there is no value of one of several calls.
+pub(crate) fn failed_call(task: &'static str, kind: Option<Kind>, bytes: &[u8], limit: u64) -> TaskError {
+    let Some(kind) = kind else { return untold(task) };
+    let nanos = if kind == Kind::ResultTooLarge { codec::decode(bytes).unwrap_or_default() } else { 0 };
+    let reply = Reply { kind, nanos, body: bytes.to_vec(), handles: Handles::default() };
+    match reading(task, reply, limit) {
+        Outcome::Failed(error) => error,
+        Outcome::Value { .. } => untold(task),
+    }
+}
+
+pub(crate) fn untold(task: &'static str) -> TaskError {
+    TaskError::new(task, Ran::Maybe, TaskErrorKind::Protocol { message: UNTOLD.to_owned() })
+}
+
 /// What one attempt came to.
 fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
-    let failed = |ran, kind| Outcome::Failed(TaskError::new(job.slot.task, ran, kind));
-    let Reply { kind, nanos, body, handles } = match verdict {
-        Verdict::Replied(reply) => reply,
-        Verdict::Failed(ran, kind) => return failed(ran, kind),
-    };
+    let task = job.slot.task;
+    match verdict {
+        Verdict::Failed(ran, kind) => Outcome::Failed(TaskError::new(task, ran, kind)),
+        Verdict::Replied(Reply { kind: Kind::Done, nanos, body, handles }) if job.chunk.is_some() => {
+            let results = Message { bytes: body, handles };
+            match job.chunk.as_ref().map(|chunk| chunk.finish(results)) {
+                Some(Ok(())) => Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos },
+                _ => Outcome::Failed(untold(task)),
+            }
+        }
+        Verdict::Replied(reply) => reading(task, reply, limit),
+    }
+}
+
+/// What a reply says.
+fn reading(task: &'static str, Reply { kind, nanos, body, handles }: Reply, limit: u64) -> Outcome {
+    let failed = |ran, kind| Outcome::Failed(TaskError::new(task, ran, kind));
     let codec = |what, side, ran| match codec::decode::<String>(&body) {
         Ok(message) => failed(ran, TaskErrorKind::Codec { what, side, message }),
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),

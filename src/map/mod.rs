@@ -1,7 +1,9 @@
 //! One task over many items: lazy intake, bounded window, results in order or as they come.
 
+mod calls;
+mod window;
+
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -11,12 +13,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use futures::stream::{Stream, StreamExt};
 
-use crate::error::{Refusal, TaskError, TaskErrorKind, WaitTimeout};
+use self::calls::Calls;
+use self::window::{Piece, Step, Window};
+use crate::error::{TaskError, TaskErrorKind, WaitTimeout};
 use crate::future::TaskFuture;
 use crate::park;
-use crate::submit::{Prepared, Submitter};
+use crate::submit::{Bundle, Submitter};
 use crate::task::Task;
 
 /// Runs a task over many items: see [`ProcessPoolExecutor::map`](crate::ProcessPoolExecutor::map).
@@ -50,6 +54,8 @@ pub struct Map<'a, T: Task, S> {
     source: Source<S>,
     window: Window<T::Output>,
     chunks: Chunks,
+    /// Chunks are one task each for the pool.
+    together: bool,
     /// Results that may be held; `None` follows the chunks.
     buffersize: Option<usize>,
     called: Instant,
@@ -71,23 +77,6 @@ struct Source<S> {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// What was submitted and not yielded.
-enum Window<T> {
-    Ordered(VecDeque<Timed<T>>),
-    Unordered(FuturesUnordered<Timed<T>>),
-}
-
-/// A task's result with the time that its body ran.
-struct Timed<T>(TaskFuture<T>);
-
-impl<T: serde::de::DeserializeOwned> Future for Timed<T> {
-    type Output = (Result<T, TaskError>, Duration);
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_timed(context)
-    }
-}
-
 /// How many items go to a worker together.
 struct Chunks {
     fixed: Option<usize>,
@@ -97,7 +86,9 @@ struct Chunks {
 
 /// Work that an adaptive chunk should hold.
 const CHUNK_TIME: Duration = Duration::from_millis(1);
-const CHUNK_MAX: usize = 256;
+const CHUNK_MAX: usize = 4096;
+/// A chunk is closed with so many bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
 impl Chunks {
     fn size(&self) -> usize {
@@ -112,34 +103,6 @@ impl Chunks {
     }
 }
 
-impl<T: serde::de::DeserializeOwned> Window<T> {
-    fn len(&self) -> usize {
-        match self {
-            Window::Ordered(queue) => queue.len(),
-            Window::Unordered(set) => set.len(),
-        }
-    }
-
-    fn push(&mut self, future: TaskFuture<T>) {
-        match self {
-            Window::Ordered(queue) => queue.push_back(Timed(future)),
-            Window::Unordered(set) => set.push(Timed(future)),
-        }
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Result<T, TaskError>, Duration)>> {
-        match self {
-            Window::Unordered(set) => set.poll_next_unpin(context),
-            Window::Ordered(queue) => {
-                let Some(front) = queue.front_mut() else { return Poll::Ready(None) };
-                let ready = std::task::ready!(Pin::new(front).poll(context));
-                queue.pop_front();
-                Poll::Ready(Some(ready))
-            }
-        }
-    }
-}
-
 impl<'a, T, S> Map<'a, T, S>
 where
     T: Task,
@@ -147,11 +110,12 @@ where
 {
     pub(crate) fn new(pool: Submitter, task: T, source: S) -> Map<'a, T, S> {
         Map {
-            pool,
             task,
             source: Source { stream: Box::pin(source), ended: false, panic: None },
-            window: Window::Ordered(VecDeque::new()),
+            window: Window::ordered(),
             chunks: Chunks { fixed: None, adapted: 1 },
+            together: pool.lets_calls_go_together(task),
+            pool,
             buffersize: None,
             called: Instant::now(),
             timeout: None,
@@ -241,7 +205,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unordered(mut self) -> Self {
-        self.window = Window::Unordered(FuturesUnordered::new());
+        self.window = Window::unordered();
         self
     }
 
@@ -355,27 +319,77 @@ where
             if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
                 return;
             }
-            let mut prepared = Vec::new();
-            let mut more = true;
-            while more && prepared.len() < chunk.min(room) {
-                match self.source.poll_next(context) {
-                    Poll::Ready(Some(args)) => {
-                        prepared.push(self.pool.prepare(self.task, &args));
-                        more = self.source.let_go(args);
-                    }
-                    Poll::Ready(None) | Poll::Pending => more = false,
-                }
-            }
-            self.submit(prepared);
+            let size = chunk.min(room);
+            let more = if self.together && size > 1 {
+                self.fill_together(context, size)
+            } else {
+                self.fill_each(context, size)
+            };
             if !more {
                 return;
             }
         }
     }
 
-    fn submit(&mut self, prepared: Vec<Result<Prepared, Refusal>>) {
+    /// Submits so many items as tasks of their own. Says whether the input has more for now.
+    fn fill_each(&mut self, context: &mut Context<'_>, size: usize) -> bool {
+        let mut prepared = Vec::new();
+        let mut more = true;
+        while more && prepared.len() < size {
+            match self.source.poll_next(context) {
+                Poll::Ready(Some(args)) => {
+                    prepared.push(self.pool.prepare(self.task, &args));
+                    more = self.source.let_go(args);
+                }
+                Poll::Ready(None) | Poll::Pending => more = false,
+            }
+        }
         for future in self.pool.accept_each(T::NAME, prepared) {
-            self.window.push(future);
+            self.window.push(Piece::One(future));
+        }
+        more
+    }
+
+    /// Submits so many items as one task, as far as they can be. Says whether the input has more for now.
+    fn fill_together(&mut self, context: &mut Context<'_>, size: usize) -> bool {
+        let mut bundle = Bundle::default();
+        for _ in 0..size {
+            let Poll::Ready(Some(args)) = self.source.poll_next(context) else {
+                self.send(bundle);
+                return false;
+            };
+            if !self.pool.add_call(self.task, &args, &mut bundle) {
+                // Alone it goes all the same, or says why not.
+                self.send(std::mem::take(&mut bundle));
+                let alone = vec![self.pool.prepare(self.task, &args)];
+                for future in self.pool.accept_each(T::NAME, alone) {
+                    self.window.push(Piece::One(future));
+                }
+            } else if bundle.bytes() >= CHUNK_BYTES {
+                self.send(std::mem::take(&mut bundle));
+            }
+            if !self.source.let_go(args) {
+                self.send(bundle);
+                return false;
+            }
+        }
+        self.send(bundle);
+        true
+    }
+
+    fn send(&mut self, bundle: Bundle) {
+        let calls = bundle.calls();
+        if calls == 0 {
+            return;
+        }
+        match self.pool.accept_calls(self.task, bundle) {
+            Ok(calling) => self.window.push(Piece::Calls(Calls::new(calling))),
+            Err(reason) => {
+                for _ in 0..calls {
+                    let error = TaskError::not_run(T::NAME, reason.clone().into());
+                    self.window.push(Piece::One(TaskFuture::refused(error)));
+                }
+            }
         }
     }
 }
@@ -421,11 +435,14 @@ where
             return Poll::Ready(Some(this.end(kind)));
         }
         this.fill(context);
-        match this.window.poll_next(context) {
-            Poll::Ready(Some((result, ran_for))) => {
-                this.chunks.note(ran_for);
-                return Poll::Ready(Some(result));
+        let next = loop {
+            match this.window.poll_next(context) {
+                Poll::Ready(Some(Step::Took(took))) => this.chunks.note(took),
+                next => break next,
             }
+        };
+        match next {
+            Poll::Ready(Some(Step::Result(result))) => return Poll::Ready(Some(result)),
             Poll::Ready(None) if this.source.ended => {
                 this.over = true;
                 if let Some(panic) = this.source.panic.take() {
@@ -434,7 +451,7 @@ where
                 return Poll::Ready(None);
             }
             // Nothing is on its way, and the input has nothing yet.
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(_) | Poll::Pending => {}
         }
         if let Some((limit, timer)) = &mut this.timeout
             && Pin::new(timer).poll(context).is_ready()
@@ -450,7 +467,7 @@ impl<T: Task, S> Map<'_, T, S> {
     /// The last item: an error that is about the map and not about one of its items.
     fn end(&mut self, kind: TaskErrorKind) -> Result<T::Output, TaskError> {
         self.over = true;
-        self.window = Window::Ordered(VecDeque::new());
+        self.window = Window::ordered();
         Err(TaskError::not_run(T::NAME, kind))
     }
 }
