@@ -140,8 +140,10 @@ support::isolated! {
     fn a_deadline_bounds_waiting_and_running_together() {
         let ledger = Ledger::create();
         let path = ledger.path();
-        let end = Instant::now() + Duration::from_millis(300);
-        let pool = pool(TaskOptions::new().deadline(end));
+        let pool = pool(TaskOptions::new());
+        pool.warm_up().wait().expect("a worker");
+        let end = Instant::now() + Duration::from_millis(500);
+        let pool = pool.with(TaskOptions::new().deadline(end));
         let running = pool.submit(deaf, (path.as_str(), 1));
         let waiting = pool.submit(deaf, (path.as_str(), 2));
         let (running, waiting) = (running.result().expect_err("stopped"), waiting.result().expect_err("never"));
