@@ -142,12 +142,12 @@ support::isolated! {
             drop(squares);
             assert!(dropped.get(), "the input goes with the map");
         }
-        // The chunks that adapt hold at most 256 items.
+        // The chunks that adapt hold at most 1024 items.
         let (numbers, taken, _) = endless(false);
         let mut squares = pool.map(square, numbers).into_iter();
         for n in 0..5_000 {
             assert_eq!(squares.next().expect("more").expect("a value"), n * n);
-            assert!(taken.get() <= n + 1 + 4 * 256 * WORKERS as u64, "{} taken after {}", taken.get(), n + 1);
+            assert!(taken.get() <= n + 1 + 4 * 1024 * WORKERS as u64, "{} taken after {}", taken.get(), n + 1);
         }
         drop(squares);
         pool.shutdown(true).wait();

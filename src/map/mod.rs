@@ -86,7 +86,7 @@ struct Chunks {
 
 /// Work that an adaptive chunk should hold.
 const CHUNK_TIME: Duration = Duration::from_millis(1);
-const CHUNK_MAX: usize = 4096;
+const CHUNK_MAX: usize = 1024;
 /// A chunk is closed with so many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 

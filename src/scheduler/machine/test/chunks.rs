@@ -79,7 +79,7 @@ fn the_rest_of_a_task_is_taken_by_a_pool_that_takes_no_more() {
         < roused
         split 1 2
         down 0 running
-        < settle 1 died ran=maybe
+        < settle 1 died running ran=maybe
         < launch 0
         up 0
         < roused
