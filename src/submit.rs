@@ -66,7 +66,6 @@ pub(crate) struct Bundle {
 pub(crate) struct Calling {
     pub(crate) engine: Arc<Engine>,
     pub(crate) part: Rest,
-    pub(crate) calls: u32,
 }
 
 impl Bundle {
@@ -177,7 +176,7 @@ impl Submitter {
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
         let task = engine.submit(job)?;
-        Ok(Calling { engine, part: Rest { chunk, slot, task }, calls })
+        Ok(Calling { engine, part: Rest { chunk, slot, task, calls } })
     }
 
     /// Submits one task into a place that was taken for it.

@@ -131,7 +131,8 @@ support::isolated! {
         let pool = pool();
         for chunksize in [1, 3, 50] {
             let (numbers, taken, dropped) = endless(false);
-            let window = 4 * chunksize * WORKERS as u64;
+            // As many as chunks hold that adapt to short items.
+            let window = 4 * 1024 * WORKERS as u64;
             let mut squares = pool.map(square, numbers).chunksize(chunksize as usize).into_iter();
             assert_eq!(taken.get(), 0);
             for n in 0..200 {

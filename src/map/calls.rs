@@ -30,6 +30,7 @@ pub(super) struct Calls<T> {
     part: Rest,
     /// Calls whose results have not been given.
     left: u32,
+    branches: bool,
     /// Calls of this chunk whose results have been given.
     given: u32,
     /// Results that have come, as far as `at` given.
@@ -43,11 +44,13 @@ pub(super) struct Calls<T> {
 }
 
 impl<T: DeserializeOwned> Calls<T> {
-    pub(super) fn new(Calling { engine, part, calls }: Calling) -> Calls<T> {
+    /// With `branches`, calls that go on elsewhere are given as a stream of their own.
+    pub(super) fn new(Calling { engine, part }: Calling, branches: bool) -> Calls<T> {
         Calls {
             engine,
+            left: part.calls,
             part,
-            left: calls,
+            branches,
             given: 0,
             results: Message::default(),
             at: 0,
@@ -122,6 +125,13 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
                 let error = (this.left > 0).then(|| error.clone());
                 this.left = this.left.saturating_sub(1);
                 return Poll::Ready(error.map(|error| Step::Result(Err(error))));
+            }
+            if this.branches
+                && let Some(part) = this.part.chunk.take_rest()
+            {
+                this.left = this.left.saturating_sub(part.calls);
+                let calling = Calling { engine: Arc::clone(&this.engine), part };
+                return Poll::Ready(Some(Step::Branch(Calls::new(calling, true))));
             }
             match this.part.chunk.poll_results(context) {
                 Poll::Ready(results) => {

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -60,6 +60,8 @@ pub struct Map<'a, T: Task, S> {
     buffersize: Option<usize>,
     called: Instant,
     timeout: Option<(Duration, Timer)>,
+    /// While more results than this are to come, no item is taken.
+    enough: usize,
     /// Why this map gives one error and ends.
     refused: Option<TaskErrorKind>,
     over: bool,
@@ -95,6 +97,11 @@ impl Chunks {
         self.fixed.unwrap_or(self.adapted)
     }
 
+    /// Items that keep a worker busy while the results of others are fetched.
+    fn ahead(&self) -> usize {
+        self.size().max(self.adapted)
+    }
+
     /// An item ran this long: grow by doubling, shrink at once.
     fn note(&mut self, ran_for: Duration) {
         let fitting =
@@ -119,6 +126,7 @@ where
             buffersize: None,
             called: Instant::now(),
             timeout: None,
+            enough: usize::MAX,
             refused: None,
             over: false,
             items: PhantomData,
@@ -126,8 +134,12 @@ where
     }
 
     /// Sends so many items to a worker together, which costs less for short items. Each item still has its own
-    /// result, and a crash loses one item, not its chunk. Without this, the chunks adapt to the measured
-    /// length of the items, up to about a millisecond of work.
+    /// result, and a crash loses one item, not its chunk: what its worker had done is told, and what it had not begun
+    /// goes to another, as it does when an item takes longer than 2 ms. Without this, the chunks adapt to the measured
+    /// length of the items, up to about a millisecond of work and 1024 items.
+    ///
+    /// Items that have a timeout, a deadline or retries of their own, or cooperate in being cancelled, and all items
+    /// of a pool that counts the tasks of its workers, are tasks of their own that are sent at the same time.
     ///
     /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
     ///
@@ -155,7 +167,7 @@ where
     }
 
     /// Holds at most so many items that were taken from the input and whose results were not taken. The default
-    /// is four chunks per worker. Python 3.14 counts chunks by the same word, and without it takes all of the input.
+    /// is four chunks per worker, or as many items as four chunks would have if they adapted. Python 3.14 counts chunks by the same word, and without it takes all of the input.
     ///
     /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
     ///
@@ -305,7 +317,7 @@ where
 
     /// How many more items may be held.
     fn room(&self) -> usize {
-        let per_worker = self.chunks.size().max(1).saturating_mul(4);
+        let per_worker = self.chunks.ahead().saturating_mul(4);
         let most =
             self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers()));
         most.saturating_sub(self.window.len())
@@ -313,10 +325,15 @@ where
 
     /// Takes items from the input and submits them, in chunks.
     fn fill(&mut self, context: &mut Context<'_>) {
+        if self.window.len() > self.enough {
+            return;
+        }
         loop {
             let (room, chunk) = (self.room(), self.chunks.size().max(1));
             // A full chunk or nothing, unless nothing else is on its way.
             if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
+                // As long as so many are held, there is no room for another chunk.
+                self.enough = self.window.len().saturating_sub(chunk.saturating_sub(room).max(1));
                 return;
             }
             let size = chunk.min(room);
@@ -326,6 +343,7 @@ where
                 self.fill_each(context, size)
             };
             if !more {
+                self.enough = usize::MAX;
                 return;
             }
         }
@@ -383,7 +401,10 @@ where
             return;
         }
         match self.pool.accept_calls(self.task, bundle) {
-            Ok(calling) => self.window.push(Piece::Calls(Calls::new(calling))),
+            Ok(calling) => {
+                let calls = Calls::new(calling, self.window.is_unordered());
+                self.window.push(Piece::Calls(calls));
+            }
             Err(reason) => {
                 for _ in 0..calls {
                     let error = TaskError::not_run(T::NAME, reason.clone().into());
@@ -553,7 +574,12 @@ where
     type Item = Result<T::Output, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        park::block_on(self.0.next())
+        // Most results have come when they are asked for, with others: then nobody is to be woken.
+        let at_once = Pin::new(&mut self.0).poll_next(&mut Context::from_waker(Waker::noop()));
+        match at_once {
+            Poll::Ready(item) => item,
+            Poll::Pending => park::block_on(self.0.next()),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Step<T> {
     Result(Result<T, TaskError>),
     /// A call took so long, on the average of those that were measured.
     Took(Duration),
+    /// Calls that go on elsewhere.
+    Branch(Calls<T>),
 }
 
 /// What went to the pool in one piece.
@@ -73,6 +75,11 @@ impl<T: DeserializeOwned> Window<T> {
         self.pending
     }
 
+    /// Results are given as they come.
+    pub(super) fn is_unordered(&self) -> bool {
+        matches!(self.order, Order::AsDone(_))
+    }
+
     pub(super) fn push(&mut self, piece: Piece<T>) {
         self.pending += match &piece {
             Piece::One(_) => 1,
@@ -87,7 +94,13 @@ impl<T: DeserializeOwned> Window<T> {
 
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Step<T>>> {
         let step = match &mut self.order {
-            Order::AsDone(set) => std::task::ready!(set.poll_next_unpin(context)),
+            Order::AsDone(set) => match std::task::ready!(set.poll_next_unpin(context)) {
+                Some(Step::Branch(calls)) => {
+                    set.push(Piece::Calls(calls));
+                    return self.poll_next(context);
+                }
+                step => step,
+            },
             Order::AsGiven(queue) => loop {
                 let Some(front) = queue.front_mut() else { break None };
                 match std::task::ready!(Pin::new(front).poll_next(context)) {

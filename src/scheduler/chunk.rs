@@ -41,6 +41,8 @@ pub(crate) struct Rest {
     pub(crate) chunk: Arc<Chunk>,
     pub(crate) slot: Arc<Slot>,
     pub(crate) task: TaskNo,
+    /// How many they are, wherever they go on in turn.
+    pub(crate) calls: u32,
 }
 
 /// What there is to know of a chunk whose task is settled.
@@ -74,10 +76,15 @@ impl Chunk {
         self.state().end
     }
 
-    /// The next results have come. An error if they cannot be.
-    pub(crate) fn add(&self, results: Message) -> Result<Option<Waker>, ()> {
-        let count = records::count(&results.bytes).ok_or(())?;
+    /// Results have come, from that call on. Those that are known are passed over. An error if they cannot be.
+    pub(crate) fn add(&self, first: u32, mut results: Message) -> Result<Option<Waker>, ()> {
         let mut state = self.state();
+        let known = state.told.checked_sub(first).ok_or(())?;
+        if known > 0 {
+            let missing = records::after(&results.bytes, known).ok_or(())?.to_vec();
+            results = Message { bytes: missing, ..Message::default() };
+        }
+        let count = records::count(&results.bytes).ok_or(())?;
         state.told = state.told.checked_add(count).filter(|&told| told <= state.end).ok_or(())?;
         if count > 0 && !state.abandoned {
             state.results.push_back(results);
@@ -86,20 +93,17 @@ impl Chunk {
     }
 
     /// The last results have come: they must be all.
-    pub(crate) fn finish(&self, results: Message) -> Result<(), ()> {
+    pub(crate) fn finish(&self, first: u32, results: Message) -> Result<(), ()> {
         // Who waits is woken by the slot as well, a moment later.
-        drop(self.add(results)?);
+        drop(self.add(first, results)?);
         let state = self.state();
         (state.told == state.end).then_some(()).ok_or(())
     }
 
     /// Its worker has died after so many calls had begun, and has left results, from that call on.
-    pub(crate) fn break_off(&self, begun: u32, first: u32, left: &[u8]) {
-        let missing = self.state().told.checked_sub(first).and_then(|known| records::after(left, known));
-        if let Some(bytes) = missing {
-            // What does not fit is of a worker that has lied, and is as good as nothing.
-            let _ = self.add(Message { bytes: bytes.to_vec(), ..Message::default() });
-        }
+    pub(crate) fn break_off(&self, begun: u32, first: u32, left: Vec<u8>) {
+        // What cannot be is of a worker that has lied, and is as good as nothing.
+        let _ = self.add(first, Message { bytes: left, ..Message::default() });
         let mut state = self.state();
         state.broken_off = state.told < begun.min(state.end);
     }
@@ -113,8 +117,15 @@ impl Chunk {
     }
 
     /// Where the calls go on that were cut off.
-    pub(crate) fn goes_on(&self, rest: Rest) {
-        self.state().rest = Some(rest);
+    pub(crate) fn goes_on(&self, rest: Rest) -> Option<Waker> {
+        let mut state = self.state();
+        state.rest = Some(rest);
+        state.waker.take()
+    }
+
+    /// Where calls went that were cut off, for whoever does not wait for those before.
+    pub(crate) fn take_rest(&self) -> Option<Rest> {
+        self.state().rest.take()
     }
 
     /// Nobody wants the results any more.
@@ -176,14 +187,16 @@ mod test {
     #[test]
     fn results_come_in_order_and_must_be_all() {
         let chunk = Chunk::new(5);
-        chunk.add(results(0..2)).unwrap();
-        assert!(chunk.add(results(2..6)).is_err(), "one too many");
-        assert!(chunk.finish(results(2..5)).is_ok());
+        chunk.add(0, results(0..2)).unwrap();
+        assert!(chunk.add(2, results(2..6)).is_err(), "one too many");
+        assert!(chunk.add(3, results(3..4)).is_err(), "one is left out");
+        assert!(chunk.add(0, results(0..3)).is_ok(), "two are known");
+        assert!(chunk.finish(2, results(2..5)).is_ok());
         assert_eq!(told(&chunk), [0, 1, 2, 3, 4]);
         let short = Chunk::new(5);
-        assert!(short.finish(results(0..4)).is_err(), "one is missing");
+        assert!(short.finish(0, results(0..4)).is_err(), "one is missing");
         let nonsense = Message { bytes: vec![1; 9], ..Message::default() };
-        assert!(short.add(nonsense).is_err());
+        assert!(short.add(0, nonsense).is_err());
     }
 
     #[test]
@@ -198,8 +211,8 @@ mod test {
             (2, results(2..20), 4, 2, true),
         ] {
             let chunk = Chunk::new(6);
-            chunk.add(results(0..2)).unwrap();
-            chunk.break_off(begun, first, &left.bytes);
+            chunk.add(0, results(0..2)).unwrap();
+            chunk.break_off(begun, first, left.bytes);
             assert_eq!(told(&chunk), (0..expected).collect::<Vec<u8>>(), "{first} {begun}");
             assert_eq!(chunk.ending().broken_off, broken_off, "{first} {begun}");
             assert_eq!(chunk.cut(begun), Some(6 - begun));
@@ -210,11 +223,11 @@ mod test {
     fn what_was_cut_off_is_not_waited_for() {
         let chunk = Chunk::new(5);
         assert_eq!((chunk.cut(3), chunk.cut(3)), (Some(2), None));
-        assert!(chunk.finish(results(0..3)).is_ok());
+        assert!(chunk.finish(0, results(0..3)).is_ok());
         let unwanted = Chunk::new(5);
         unwanted.abandon();
         assert_eq!(unwanted.cut(1), None, "nobody wants the rest");
-        assert!(unwanted.finish(results(0..1)).is_ok());
+        assert!(unwanted.finish(0, results(0..1)).is_ok());
         assert!(told(&unwanted).is_empty());
     }
 }

@@ -18,7 +18,6 @@ use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
-use super::chunk::Rest;
 use super::job::{Initializer, Job, Order, Reply};
 use super::lane::Link;
 use super::later::Later;
@@ -36,7 +35,7 @@ pub(crate) enum Command {
     Kill(LaneNo),
 }
 
-type Brain = Machine<Job, Reply>;
+pub(super) type Brain = Machine<Job, Reply>;
 type BrainEffect = Effect<Job, Reply>;
 
 pub(crate) struct Engine {
@@ -62,8 +61,8 @@ pub(crate) struct Gate {
     pub(crate) max_pending: usize,
 }
 
-struct Core {
-    machine: Brain,
+pub(super) struct Core {
+    pub(super) machine: Brain,
     /// The links to the workers that exist, by lane.
     links: Vec<Option<Arc<Link>>>,
     commands: Vec<Command>,
@@ -76,32 +75,8 @@ struct Core {
 }
 
 impl Core {
-    fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
+    pub(super) fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
         self.links.get(lane.0)?.as_ref()
-    }
-
-    /// The calls after the first so many of a task go on as another task. Says whether there are any.
-    fn split(&mut self, lane: LaneNo, seq: u64, begun: u32) -> bool {
-        let Some((no, job)) = self.machine.job_at(lane, seq) else { return false };
-        let Some((chunk, (rest, after))) = job.chunk.clone().zip(job.rest(begun)) else { return false };
-        let slot = Arc::clone(&rest.slot);
-        let spec = Spec { bytes: rest.arguments.len(), cooperates: true, divisible: true, ..Spec::default() };
-        let task = self.machine.split_off(no, rest, spec);
-        chunk.goes_on(Rest { chunk: after, slot, task });
-        true
-    }
-
-    /// The worker of a lane is dead, which was at its front task. If that is many calls, those that it did are told, and
-    /// those that it had not begun go on.
-    fn rescue(&mut self, lane: LaneNo, link: &Link) {
-        let Some(seq) = self.machine.outstanding(lane).next() else { return };
-        let Some((_, job)) = self.machine.job_at(lane, seq) else { return };
-        let Some(chunk) = &job.chunk else { return };
-        // If it had begun none, the first is to blame: else a task that is not to be begun would be tried for ever.
-        let begun = link.board.calls_begun(seq).unwrap_or(0).max(1);
-        let (first, left) = link.board.results_left();
-        chunk.break_off(begun, first, &left);
-        self.split(lane, seq, begun);
     }
 
     fn set_link(&mut self, lane: LaneNo, link: Option<Arc<Link>>) {
@@ -218,19 +193,20 @@ impl Engine {
             }
             Effect::Ask { lane, seq } => {
                 if core.machine.job_at(lane, seq).is_some_and(|(_, job)| job.chunk.is_some()) {
-                    self.divide(core, lane, seq);
+                    core.divide(lane, seq, &mut later.wakers);
                 } else if let Some(link) = &core.links[lane.0] {
                     link.ask_to_stop(seq);
                 }
             }
             Effect::Divide { lane, seq } => {
-                if self.divide(core, lane, seq) {
+                core.hurry(lane, seq, &mut later.wakers);
+                if core.divide(lane, seq, &mut later.wakers) {
                     return Some(Event::Tick);
                 }
             }
-            Effect::Results { lane, job, reply: Reply { body, handles, .. } } => {
+            Effect::Results { lane, job, reply: Reply { first, body, handles, .. } } => {
                 let results = Message { bytes: body, handles };
-                match job.chunk.as_ref().map(|chunk| chunk.add(results)) {
+                match job.chunk.as_ref().map(|chunk| chunk.add(first, results)) {
                     Some(Ok(waker)) => later.wakers.extend(waker),
                     _ => return Some(Event::Violated { lane, message: verdict::UNTOLD.to_owned() }),
                 }
@@ -290,12 +266,6 @@ impl Engine {
         let spec =
             Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
         machine.submit(now, job, spec)
-    }
-
-    /// Has those calls of a task go on as another that its worker has not begun. Says whether there are any.
-    fn divide(&self, core: &mut Core, lane: LaneNo, seq: u64) -> bool {
-        let begun = core.link(lane).and_then(|link| link.board.stop_calls(seq));
-        begun.is_some_and(|begun| core.split(lane, seq, begun))
     }
 
     /// Tells the machine what happened, several events in one go.
@@ -433,14 +403,16 @@ impl Engine {
     /// says of its tasks, so that nobody gives it another in between.
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
         let now = Instant::now();
+        let mut wakers = Vec::new();
         self.drive(|core, effects| {
             let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
             if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
-                core.rescue(lane, link);
+                core.rescue(lane, link, &mut wakers);
             }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
+        self.finish(Later { wakers, ..Later::default() });
     }
 
     /// The task that the worker of a lane is at.

@@ -174,6 +174,8 @@ impl Bytes for Order {
 pub(crate) struct Reply {
     pub(crate) kind: Kind,
     pub(crate) nanos: u64,
+    /// Of several calls: which is the first whose result it brings.
+    pub(crate) first: u32,
     pub(crate) body: Vec<u8>,
     pub(crate) handles: Handles,
 }

@@ -12,6 +12,7 @@ mod roster;
 
 // Acting.
 pub(crate) mod chunk;
+mod divide;
 pub(crate) mod engine;
 mod helper;
 pub(crate) mod job;

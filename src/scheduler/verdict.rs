@@ -47,7 +47,7 @@ pub(crate) fn decoded<T>(
 pub(crate) fn failed_call(task: &'static str, kind: Option<Kind>, bytes: &[u8], limit: u64) -> TaskError {
     let Some(kind) = kind else { return untold(task) };
     let nanos = if kind == Kind::ResultTooLarge { codec::decode(bytes).unwrap_or_default() } else { 0 };
-    let reply = Reply { kind, nanos, body: bytes.to_vec(), handles: Handles::default() };
+    let reply = Reply { kind, nanos, first: 0, body: bytes.to_vec(), handles: Handles::default() };
     match reading(task, reply, limit) {
         Outcome::Failed(error) => error,
         Outcome::Value { .. } => untold(task),
@@ -63,9 +63,9 @@ fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
     let task = job.slot.task;
     match verdict {
         Verdict::Failed(ran, kind) => Outcome::Failed(TaskError::new(task, ran, kind)),
-        Verdict::Replied(Reply { kind: Kind::Done, nanos, body, handles }) if job.chunk.is_some() => {
+        Verdict::Replied(Reply { kind: Kind::Done, nanos, first, body, handles }) if job.chunk.is_some() => {
             let results = Message { bytes: body, handles };
-            match job.chunk.as_ref().map(|chunk| chunk.finish(results)) {
+            match job.chunk.as_ref().map(|chunk| chunk.finish(first, results)) {
                 Some(Ok(())) => Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos },
                 _ => Outcome::Failed(untold(task)),
             }
@@ -75,7 +75,7 @@ fn attempt(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
 }
 
 /// What a reply says.
-fn reading(task: &'static str, Reply { kind, nanos, body, handles }: Reply, limit: u64) -> Outcome {
+fn reading(task: &'static str, Reply { kind, nanos, body, handles, .. }: Reply, limit: u64) -> Outcome {
     let failed = |ran, kind| Outcome::Failed(TaskError::new(task, ran, kind));
     let codec = |what, side, ran| match codec::decode::<String>(&body) {
         Ok(message) => failed(ran, TaskErrorKind::Codec { what, side, message }),

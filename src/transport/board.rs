@@ -13,6 +13,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::fence;
 use std::{io, str};
 
 use crate::sys::map::SharedMap;
@@ -203,11 +204,16 @@ impl Board {
         self.0.word(LEFT_AT).store(u64::from(first) << 32 | len as u64, Release);
     }
 
-    /// The results that a worker has left, from that call on.
-    pub(crate) fn results_left(&self) -> (u32, Vec<u8>) {
+    /// The results that a worker has left, from that call on. `None` if it is about to leave others.
+    pub(crate) fn results_left(&self) -> Option<(u32, Vec<u8>)> {
+        let first_left = |left: u64| (left >> 32) as u32;
         let left = self.0.word(LEFT_AT).load(Acquire);
         let len = (left as u32 as usize).min(RESULTS_MAX);
-        ((left >> 32) as u32, self.0.read(RESULTS_AT, len))
+        let results = self.0.read(RESULTS_AT, len);
+        fence(Acquire);
+        // What was left stays as it is until the number of the first one changes.
+        let unchanged = first_left(self.0.word(LEFT_AT).load(Relaxed)) == first_left(left);
+        unchanged.then(|| (first_left(left), results))
     }
 
     /// The parent asks a task that was claimed to stop.
@@ -312,12 +318,12 @@ mod test {
     fn results_that_were_left_are_found() {
         let (board, _fd) = Board::create().unwrap();
         board.begin_calls(7);
-        assert_eq!(board.results_left(), (0, Vec::new()));
+        assert_eq!(board.results_left(), Some((0, Vec::new())));
         board.leave_results(3, 0, &[1; 16]);
         board.leave_results(3, 16, &[2; 8]);
-        assert_eq!(board.results_left(), (3, [[1; 8], [1; 8], [2; 8]].concat()));
+        assert_eq!(board.results_left(), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));
         board.forget_results(6);
-        assert_eq!(board.results_left(), (6, Vec::new()));
+        assert_eq!(board.results_left(), Some((6, Vec::new())));
     }
 
     #[test]

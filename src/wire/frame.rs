@@ -76,7 +76,8 @@ pub(crate) struct Header {
     pub(crate) fault: u8,
     /// For `Run`: which attempt at the task this is, counted from 1. Zero in all other frames.
     pub(crate) attempt: u16,
-    /// Which function, for `Init` and `Run`; less than 2²⁴.
+    /// Which function, for `Init`, `Run` and `RunCalls`; for results of several calls which of them is the first. Less
+    /// than 2²⁴.
     pub(crate) task: u32,
     /// How many descriptors come with the first byte of the frame. Zero but for the kinds whose body is a value of the
     /// user's.

@@ -74,7 +74,7 @@ impl Worker {
         let _ = io::stdout().flush();
         desk.board.finish(seq);
         current::end();
-        self.finish_calls(seq, began)
+        self.finish_calls(&batch, began)
     }
 
     /// Makes the next call, and puts its result to the others.
@@ -130,7 +130,7 @@ impl Worker {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let handles = std::mem::take(&mut self.output.handles);
-        let header = Header { seq: batch.seq, ..Header::new(Kind::Results) };
+        let header = Header { seq: batch.seq, task: batch.first, ..Header::new(Kind::Results) };
         self.speaker.say_with(header, &self.output.bytes, handles.as_slice())?;
         self.output.bytes.clear();
         batch.first = batch.next;
@@ -152,13 +152,14 @@ impl Worker {
     }
 
     /// Replies with the results that are left.
-    fn finish_calls(&mut self, seq: u64, began: u64) -> io::Result<()> {
+    fn finish_calls(&mut self, batch: &Batch, began: u64) -> io::Result<()> {
         let nanos = clock::nanos().saturating_sub(began);
         self.ask_for_replacement()?;
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.reply(Header { seq, nanos, ..Header::new(Kind::Done) })?;
+        let header = Header { seq: batch.seq, task: batch.first, nanos, ..Header::new(Kind::Done) };
+        self.reply(header)?;
         self.look_after_itself(nanos)
     }
 }
