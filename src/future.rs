@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{CodecSide, Ran, TaskError, TaskErrorKind, WaitTimeout, What};
+use crate::error::{Ran, TaskError, TaskErrorKind, WaitTimeout};
 use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::{Cancel, TaskNo};
 use crate::scheduler::slot::{Outcome, Slot, Taken};
+use crate::scheduler::verdict::decoded;
 use crate::task::guarded;
-use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 
 /// A task that was submitted: a `Future` of its result, on any runtime or none.
@@ -420,20 +420,6 @@ fn take<T: DeserializeOwned>(task: &'static str, outcome: Taken) -> Result<T, Ta
         Ok(Outcome::Failed(error)) => Err(error),
         Err(shared) => decode(task, &shared),
     }
-}
-
-fn decoded<T>(
-    task: &'static str,
-    handles: Handles,
-    decode: impl FnOnce() -> Result<T, String>,
-) -> Result<T, TaskError> {
-    let message = match guarded(|| attach::offer(handles, decode)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(message)) => message,
-        Err(payload) => payload.while_doing("decoding the result"),
-    };
-    let kind = TaskErrorKind::Codec { what: What::Result, side: CodecSide::Decode, message };
-    Err(TaskError::new(task, Ran::Yes, kind))
 }
 
 impl<T: DeserializeOwned> Future for TaskFuture<T> {

@@ -260,6 +260,7 @@ impl Parent<'_> {
             bytes: usize::from(flags) << 12,
             timeout: millis(32, 5),
             cooperates: flags & 64 != 0,
+            divisible: false,
             bundle: u64::from(flags >> 7),
             terms: Some(terms.into()),
         };

@@ -9,13 +9,16 @@ use async_lock::SemaphoreGuardArc;
 use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
 use crate::nested::{inherit, is_unwanted, unwanted};
-use crate::options::TaskOptions;
+use crate::options::{OnCancel, TaskOptions};
+use crate::scheduler::chunk::Rest;
 use crate::scheduler::engine::{Engine, Gate};
 use crate::scheduler::job::{Arguments, Job, Order};
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
+use crate::transport::CALLS_MAX;
 use crate::wire::codec::{self, EncodeError};
+use crate::wire::records;
 use crate::worker::current::{self, Running};
 
 thread_local! {
@@ -50,6 +53,29 @@ pub(crate) struct Prepared {
     cancel: Cancel,
     /// The task that submits it, if one does.
     outer: Option<Arc<Running>>,
+}
+
+/// Calls of one task that go to a worker as one.
+#[derive(Default)]
+pub(crate) struct Bundle {
+    records: Vec<u8>,
+    calls: u32,
+}
+
+/// Calls that were submitted as one task.
+pub(crate) struct Calling {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) part: Rest,
+}
+
+impl Bundle {
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.len()
+    }
 }
 
 impl Submitter {
@@ -108,8 +134,49 @@ impl Submitter {
             cooperates: options.cooperates(),
             terms: options.terms.clone(),
             fault: AtomicU8::new(0),
+            chunk: None,
         };
         Ok(Prepared { order, cancel: options.cancel(), outer })
+    }
+
+    /// Whether several calls of this task may be one task for the pool: nothing is asked for that concerns a call for
+    /// itself, but that it is not begun when nobody wants it any more.
+    pub(crate) fn lets_calls_go_together<T: Task>(&self, _task: T) -> bool {
+        let options = self.options.for_task(T::ENTRY, false, None);
+        current::running().is_none()
+            && self.engine().lets_calls_go_together
+            && options.timeout.is_none()
+            && options.terms.is_none()
+            && options.on_cancel == OnCancel::Finish
+    }
+
+    /// Encodes the arguments of one more call. `false` if it must go alone, or cannot go at all.
+    pub(crate) fn add_call<T: Task>(&self, _task: T, args: &T::Args<'_>, bundle: &mut Bundle) -> bool {
+        if bundle.calls + 1 == CALLS_MAX {
+            return false;
+        }
+        let before = bundle.records.len();
+        let at = records::open(&mut bundle.records);
+        let limit = self.handle.limit.saturating_sub(bundle.records.len());
+        let encoded = guarded(|| codec::encode_attached(args, &mut bundle.records, limit));
+        let fits = encoded.is_ok_and(|encoded| encoded.is_ok_and(|handles| handles.is_empty()));
+        if !fits {
+            bundle.records.truncate(before);
+            return false;
+        }
+        records::close(&mut bundle.records, at, 0);
+        bundle.calls += 1;
+        true
+    }
+
+    /// Submits calls as one task. A `map` bounds itself and passes the gate.
+    pub(crate) fn accept_calls<T: Task>(&self, _task: T, bundle: Bundle) -> Result<Calling, Refusal> {
+        let Bundle { records, calls } = bundle;
+        let (job, chunk) = Job::calls(T::NAME, Registry::get().number(T::ENTRY), records, calls);
+        let slot = Arc::clone(&job.slot);
+        let engine = Arc::clone(self.engine());
+        let task = engine.submit(job)?;
+        Ok(Calling { engine, part: Rest { chunk, slot, task, calls } })
     }
 
     /// Submits one task into a place that was taken for it.

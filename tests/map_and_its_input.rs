@@ -131,7 +131,8 @@ support::isolated! {
         let pool = pool();
         for chunksize in [1, 3, 50] {
             let (numbers, taken, dropped) = endless(false);
-            let window = 4 * chunksize * WORKERS as u64;
+            // As many as chunks hold that adapt to short items.
+            let window = 4 * 1024 * WORKERS as u64;
             let mut squares = pool.map(square, numbers).chunksize(chunksize as usize).into_iter();
             assert_eq!(taken.get(), 0);
             for n in 0..200 {
@@ -142,12 +143,12 @@ support::isolated! {
             drop(squares);
             assert!(dropped.get(), "the input goes with the map");
         }
-        // The chunks that adapt hold at most 256 items.
+        // The chunks that adapt hold at most 1024 items.
         let (numbers, taken, _) = endless(false);
         let mut squares = pool.map(square, numbers).into_iter();
         for n in 0..5_000 {
             assert_eq!(squares.next().expect("more").expect("a value"), n * n);
-            assert!(taken.get() <= n + 1 + 4 * 256 * WORKERS as u64, "{} taken after {}", taken.get(), n + 1);
+            assert!(taken.get() <= n + 1 + 4 * 1024 * WORKERS as u64, "{} taken after {}", taken.get(), n + 1);
         }
         drop(squares);
         pool.shutdown(true).wait();

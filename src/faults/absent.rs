@@ -20,6 +20,10 @@ impl Script {
         false
     }
 
+    pub(crate) fn is_scripted(&self) -> bool {
+        false
+    }
+
     pub(crate) fn next_task(&self) -> u8 {
         0
     }

@@ -221,6 +221,11 @@ impl Script {
         self.rules.iter().any(|rule| matches!(rule.fault, Fault::CutRequest(_)))
     }
 
+    /// Whether any fault is to strike.
+    pub(crate) fn is_scripted(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// What the worker is told that is made next.
     pub(crate) fn next_launch(&self) -> Rules {
         let launch = self.launches.fetch_add(1, Ordering::Relaxed) + 1;

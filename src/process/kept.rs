@@ -231,7 +231,7 @@ impl Kept {
                 | Kind::ResultRefused
                 | Kind::ResultTooLarge,
             ) if seq == SEQ => {
-                self.stage = Stage::Replied(Reply { kind, nanos, body, handles });
+                self.stage = Stage::Replied(Reply { kind, nanos, first: 0, body, handles });
                 // There is nothing more to say.
                 self.mute = true;
                 self.unheard = false;

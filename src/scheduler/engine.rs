@@ -14,7 +14,7 @@ use crate::launch::Worker;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::sys::clock;
 use crate::sys::own_pid::own_pid;
-use crate::transport::Piece;
+use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Kill(LaneNo),
 }
 
-type Brain = Machine<Job, Reply>;
+pub(super) type Brain = Machine<Job, Reply>;
 type BrainEffect = Effect<Job, Reply>;
 
 pub(crate) struct Engine {
@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     pub(super) observer: Option<Observer>,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
+    /// Several calls may be one task: nobody counts the tasks of a worker, and no script of faults does.
+    pub(crate) lets_calls_go_together: bool,
     /// The process that made the pool.
     owner: u32,
 }
@@ -59,8 +61,8 @@ pub(crate) struct Gate {
     pub(crate) max_pending: usize,
 }
 
-struct Core {
-    machine: Brain,
+pub(super) struct Core {
+    pub(super) machine: Brain,
     /// The links to the workers that exist, by lane.
     links: Vec<Option<Arc<Link>>>,
     commands: Vec<Command>,
@@ -73,7 +75,7 @@ struct Core {
 }
 
 impl Core {
-    fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
+    pub(super) fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
         self.links.get(lane.0)?.as_ref()
     }
 
@@ -95,11 +97,12 @@ impl Engine {
     ) -> std::io::Result<Engine> {
         Ok(Engine {
             poller: Poller::new()?,
+            owner: own_pid(),
+            lets_calls_go_together: settings.max_tasks_per_child.is_none() && !worker.faults.is_scripted(),
             worker,
             initializer,
             observer,
             gate,
-            owner: own_pid(),
             core: Mutex::new(Core {
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
@@ -189,8 +192,23 @@ impl Engine {
                 }
             }
             Effect::Ask { lane, seq } => {
-                if let Some(link) = &core.links[lane.0] {
+                if core.machine.job_at(lane, seq).is_some_and(|(_, job)| job.chunk.is_some()) {
+                    core.divide(lane, seq, &mut later.wakers);
+                } else if let Some(link) = &core.links[lane.0] {
                     link.ask_to_stop(seq);
+                }
+            }
+            Effect::Divide { lane, seq } => {
+                core.hurry(lane, seq, &mut later.wakers);
+                if core.divide(lane, seq, &mut later.wakers) {
+                    return Some(Event::Tick);
+                }
+            }
+            Effect::Results { lane, job, reply: Reply { first, body, handles, .. } } => {
+                let results = Message { bytes: body, handles };
+                match job.chunk.as_ref().map(|chunk| chunk.add(first, results)) {
+                    Some(Ok(waker)) => later.wakers.extend(waker),
+                    _ => return Some(Event::Violated { lane, message: verdict::UNTOLD.to_owned() }),
                 }
             }
             Effect::Settle { job, verdict, earlier } => {
@@ -244,7 +262,9 @@ impl Engine {
             job.fault.store(fault, Ordering::Relaxed);
         }
         let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
-        let spec = Spec { bytes: arguments.len(), timeout, bundle, cooperates, terms: terms.clone() };
+        let divisible = job.chunk.is_some();
+        let spec =
+            Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
         machine.submit(now, job, spec)
     }
 
@@ -379,11 +399,16 @@ impl Engine {
     /// says of its tasks, so that nobody gives it another in between.
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
         let now = Instant::now();
+        let mut wakers = Vec::new();
         self.drive(|core, effects| {
-            let phases = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
+            let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
+            if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
+                core.rescue(lane, link, &mut wakers);
+            }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
+        self.finish(Later { wakers, ..Later::default() });
     }
 
     /// The task that the worker of a lane is at.

@@ -10,7 +10,9 @@ use crate::task::TaskNumber;
 use crate::transport::{Bytes, Message};
 use crate::wire::attach::{Handle, Handles};
 use crate::wire::frame::{Header, Kind};
+use crate::wire::records;
 
+use super::chunk::Chunk;
 use super::policy::Terms;
 use super::slot::Slot;
 
@@ -39,6 +41,8 @@ pub(crate) struct Order {
     pub(crate) fault: AtomicU8,
     /// What few tasks ask for.
     pub(crate) terms: Option<Arc<Terms>>,
+    /// It is many calls, whose arguments are records.
+    pub(crate) chunk: Option<Arc<Chunk>>,
 }
 
 /// Encoded arguments. Few bytes take no memory of their own.
@@ -91,6 +95,10 @@ impl Job {
 
     /// What the worker is told beside the arguments.
     pub(crate) fn header(&self, seq: u64, attempt: u16) -> Header {
+        if let Some(chunk) = &self.chunk {
+            let nanos = u64::from(chunk.calls());
+            return Header { task: self.task.0, seq, nanos, ..Header::new(Kind::RunCalls) };
+        }
         // Zero is no timeout on the wire, and the shortest one here.
         let nanos = |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
         Header {
@@ -102,6 +110,36 @@ impl Job {
             deadline: self.deadline.map_or(0, clock::nanos_at),
             ..Header::new(Kind::Run)
         }
+    }
+
+    /// The calls after the first so many, as a task of their own. `None` if nobody wants them, or there are none.
+    pub(crate) fn rest(&self, begun: u32) -> Option<(Job, Arc<Chunk>)> {
+        let calls = self.chunk.as_ref()?.cut(begun)?;
+        let arguments = records::after(&self.arguments, begun)?.to_vec();
+        Some(Job::calls(self.slot.task, self.task, arguments, calls))
+    }
+
+    /// So many calls of one function, as one task.
+    pub(crate) fn calls(
+        name: &'static str,
+        task: TaskNumber,
+        arguments: Vec<u8>,
+        calls: u32,
+    ) -> (Job, Arc<Chunk>) {
+        let chunk = Arc::new(Chunk::new(calls));
+        let order = Order {
+            slot: Arc::new(Slot::new(name)),
+            task,
+            arguments: Arguments::Many(arguments),
+            timeout: None,
+            deadline: None,
+            // A cancellation takes back what has not begun.
+            cooperates: true,
+            fault: AtomicU8::new(0),
+            terms: None,
+            chunk: Some(Arc::clone(&chunk)),
+        };
+        (Job::new(order, None), chunk)
     }
 
     /// The arguments, for whoever sends them.
@@ -136,6 +174,8 @@ impl Bytes for Order {
 pub(crate) struct Reply {
     pub(crate) kind: Kind,
     pub(crate) nanos: u64,
+    /// Of several calls: which is the first whose result it brings.
+    pub(crate) first: u32,
     pub(crate) body: Vec<u8>,
     pub(crate) handles: Handles,
 }

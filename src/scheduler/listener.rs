@@ -81,7 +81,7 @@ impl Listener {
     }
 
     fn reply(&mut self, lane: LaneNo, Frame { header, body, handles }: Frame) -> Heard {
-        let Header { kind, seq, nanos, .. } = header;
+        let Header { kind, seq, nanos, task: first, .. } = header;
         let event = match kind {
             Kind::Done
             | Kind::Failed
@@ -95,7 +95,16 @@ impl Listener {
                     Kind::Panicked => Ended::Panicked,
                     _ => Ended::Final,
                 };
-                Event::Replied { lane, seq, reply: Reply { kind, nanos, body, handles }, ended, ran_for }
+                Event::Replied {
+                    lane,
+                    seq,
+                    reply: Reply { kind, nanos, first, body, handles },
+                    ended,
+                    ran_for,
+                }
+            }
+            Kind::Results => {
+                Event::PartlyReplied { lane, seq, reply: Reply { kind, nanos, first, body, handles } }
             }
             Kind::Swollen => Event::Swollen { lane },
             Kind::Skipped => Event::Skipped { lane, seq },

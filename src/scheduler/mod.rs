@@ -11,6 +11,8 @@ pub(crate) mod policy;
 mod roster;
 
 // Acting.
+pub(crate) mod chunk;
+mod divide;
 pub(crate) mod engine;
 mod helper;
 pub(crate) mod job;

@@ -90,6 +90,8 @@ pub(crate) struct Lane {
     pub(crate) front_since: Instant,
     /// What waited behind the front task has been taken back, unless the worker was at it already.
     pub(crate) relieved: bool,
+    /// The front task is many calls.
+    pub(crate) divisible: bool,
     /// When to see how far the front task has come. `None` if it has no timeout.
     pub(crate) look: Option<Instant>,
     pub(crate) pace: Pace,
@@ -119,6 +121,7 @@ impl Lane {
             confirmed: 0,
             front_since: now,
             relieved: false,
+            divisible: false,
             look: None,
             pace: Pace::default(),
             asked: None,
@@ -210,6 +213,11 @@ impl Lane {
         self.front_since + STALL <= now
     }
 
+    /// Something waits for the front task that another worker could do.
+    pub(crate) fn may_be_relieved(&self) -> bool {
+        (self.sent.len() > 1 || self.divisible) && !self.relieved
+    }
+
     /// When something must happen to this lane although no event comes.
     pub(crate) fn wake(&self) -> Option<Instant> {
         match self.life {
@@ -217,7 +225,7 @@ impl Lane {
             Life::Condemned { kill_at, until, .. } => Some(kill_at.unwrap_or(until)),
             Life::Up if self.sent.is_empty() => earliest([self.expires, self.idle_until]),
             Life::Up => {
-                let stall = (self.sent.len() > 1 && !self.relieved).then(|| self.front_since + STALL);
+                let stall = self.may_be_relieved().then(|| self.front_since + STALL);
                 let strayed = self.strayed.as_ref().map(|&(until, _)| until);
                 earliest([self.look, stall, strayed, self.asked.as_ref().map(|asked| asked.until)])
             }

@@ -1,6 +1,9 @@
 //! What the caller gets for what a worker said, or for its end.
 
 use crate::error::{CodecSide, Panic, Ran, StartError, TaskError, TaskErrorKind, What};
+use crate::task::guarded;
+use crate::transport::Message;
+use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 use crate::wire::frame::Kind;
 
@@ -11,7 +14,7 @@ use super::slot::Outcome;
 /// What the last attempt came to, with those before it if it failed as well.
 pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Reply>>, limit: u64) -> Outcome {
     let task = job.slot.task;
-    match attempt(task, last, limit) {
+    match attempted(job, last, limit) {
         Outcome::Failed(error) if !earlier.is_empty() => {
             let earlier = earlier.into_iter().map(|verdict| match attempt(task, verdict, limit) {
                 Outcome::Failed(error) => error,
@@ -23,10 +26,57 @@ pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Repl
     }
 }
 
+/// What is wrong with a worker whose results are too few or too many.
+pub(crate) const UNTOLD: &str = "results that are not those of the calls it was given";
+
+/// The value of a reply with these handles. Decoding it is the user's code.
+pub(crate) fn decoded<T>(
+    task: &'static str,
+    handles: Handles,
+    decode: impl FnOnce() -> Result<T, String>,
+) -> Result<T, TaskError> {
+    let message = match guarded(|| attach::offer(handles, decode)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(message)) => message,
+        Err(payload) => payload.while_doing("decoding the result"),
+    };
+    let kind = TaskErrorKind::Codec { what: What::Result, side: CodecSide::Decode, message };
+    Err(TaskError::new(task, Ran::Yes, kind))
+}
+
+/// Why there is no value of one of several calls.
+pub(crate) fn failed_call(task: &'static str, kind: Option<Kind>, bytes: &[u8], limit: u64) -> TaskError {
+    let Some(kind) = kind else { return untold(task) };
+    let nanos = if kind == Kind::ResultTooLarge { codec::decode(bytes).unwrap_or_default() } else { 0 };
+    let reply = Reply { kind, nanos, first: 0, body: bytes.to_vec(), handles: Handles::default() };
+    match attempt(task, Verdict::Replied(reply), limit) {
+        Outcome::Failed(error) => error,
+        Outcome::Value { .. } => untold(task),
+    }
+}
+
+pub(crate) fn untold(task: &'static str) -> TaskError {
+    TaskError::new(task, Ran::Maybe, TaskErrorKind::Protocol { message: UNTOLD.to_owned() })
+}
+
 /// What one attempt came to.
+fn attempted(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
+    let task = job.slot.task;
+    match (&job.chunk, verdict) {
+        (Some(chunk), Verdict::Replied(Reply { kind: Kind::Done, nanos, first, body, handles })) => {
+            match chunk.finish(first, Message { bytes: body, handles }) {
+                Ok(()) => Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos },
+                Err(()) => Outcome::Failed(untold(task)),
+            }
+        }
+        (_, verdict) => attempt(task, verdict, limit),
+    }
+}
+
+/// The same of one call.
 pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -> Outcome {
     let failed = |ran, kind| Outcome::Failed(TaskError::new(task, ran, kind));
-    let Reply { kind, nanos, body, handles } = match verdict {
+    let Reply { kind, nanos, body, handles, .. } = match verdict {
         Verdict::Replied(reply) => reply,
         Verdict::Failed(ran, kind) => return failed(ran, kind),
     };

@@ -13,6 +13,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::fence;
 use std::{io, str};
 
 use crate::sys::map::SharedMap;
@@ -37,11 +38,25 @@ const SLOTS_AT: usize = 16 << 10;
 /// The bells and the rings, of requests and of replies.
 const REQUESTS_BELL_AT: usize = SLOTS_AT + SLOTS as usize * SLOT_BYTES;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + BELL_BYTES;
-const REQUESTS_AT: usize = REPLIES_BELL_AT + BELL_BYTES;
+/// Calls that go together: which is the next to begin, and whose results were left.
+const NEXT_CALL_AT: usize = REPLIES_BELL_AT + BELL_BYTES;
+const LEFT_AT: usize = NEXT_CALL_AT + 8;
+const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
+/// Where results are left.
+const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
+
+/// Bytes of results that can be left.
+pub(crate) const RESULTS_MAX: usize = 4 << 10;
+
+/// Of calls that go together there are fewer than this.
+pub(crate) const CALLS_MAX: u32 = 1 << 20;
+/// No further call is to begin.
+const STOP: u64 = CALLS_MAX as u64;
+const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
 
 /// The size of the page.
-const BOARD_BYTES: usize = REPLIES_AT + RING_BYTES;
+const BOARD_BYTES: usize = RESULTS_AT + RESULTS_MAX;
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +157,65 @@ impl Board {
         self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
     }
 
+    /// The worker begins with the first of the calls that a task consists of.
+    pub(crate) fn begin_calls(&self, seq: u64) {
+        self.0.word(LEFT_AT).store(0, Relaxed);
+        self.0.word(NEXT_CALL_AT).store(seq << CALL_BITS, Release);
+    }
+
+    /// The worker takes up the next call. If that fails, it and all that follow were taken back.
+    pub(crate) fn take_call(&self, seq: u64, call: u32) -> bool {
+        let next = seq << CALL_BITS | u64::from(call);
+        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, AcqRel, Acquire).is_ok()
+    }
+
+    /// The parent takes back what has not begun of the calls of a task. Says how many have; `None` if the worker is not
+    /// at this task, or they were taken back before.
+    pub(crate) fn stop_calls(&self, seq: u64) -> Option<u32> {
+        let word = self.0.word(NEXT_CALL_AT);
+        let not_stopped = |next: u64| (next >> CALL_BITS == seq && next & STOP == 0).then_some(next | STOP);
+        let next = word.fetch_update(AcqRel, Acquire, not_stopped).ok()?;
+        Some((next & (STOP - 1)) as u32)
+    }
+
+    /// How many calls of this task have begun, if it was begun.
+    pub(crate) fn calls_begun(&self, seq: u64) -> Option<u32> {
+        let next = self.0.word(NEXT_CALL_AT).load(Acquire);
+        (next >> CALL_BITS == seq).then_some((next & (STOP - 1)) as u32)
+    }
+
+    /// The worker leaves results, as whole words, after so many bytes that it left before: those of the calls from
+    /// `first` on. A parent that it cannot tell any more finds them.
+    pub(crate) fn leave_results(&self, first: u32, before: usize, results: &[u8]) {
+        let (words, _) = results.as_chunks::<8>();
+        let places = self.0.words(RESULTS_AT + before, words.len());
+        for (place, &word) in places.iter().zip(words) {
+            place.store(u64::from_ne_bytes(word), Relaxed);
+        }
+        self.tell_left(first, before + results.len());
+    }
+
+    /// The worker has told all results before those of the call `first`.
+    pub(crate) fn forget_results(&self, first: u32) {
+        self.tell_left(first, 0);
+    }
+
+    fn tell_left(&self, first: u32, len: usize) {
+        self.0.word(LEFT_AT).store(u64::from(first) << 32 | len as u64, Release);
+    }
+
+    /// The results that a worker has left, from that call on. `None` if it is about to leave others.
+    pub(crate) fn results_left(&self) -> Option<(u32, Vec<u8>)> {
+        let first_left = |left: u64| (left >> 32) as u32;
+        let left = self.0.word(LEFT_AT).load(Acquire);
+        let len = (left as u32 as usize).min(RESULTS_MAX);
+        let results = self.0.read(RESULTS_AT, len);
+        fence(Acquire);
+        // What was left stays as it is until the number of the first one changes.
+        let unchanged = first_left(self.0.word(LEFT_AT).load(Relaxed)) == first_left(left);
+        unchanged.then(|| (first_left(left), results))
+    }
+
     /// The parent asks a task that was claimed to stop.
     pub(crate) fn ask_to_stop(&self, seq: u64) {
         self.0.word(ASKED_AT).store(seq, Release);
@@ -222,6 +296,34 @@ mod test {
             });
             assert!(claimed != revoked, "task {seq}");
         }
+    }
+
+    #[test]
+    fn a_call_either_begins_or_is_taken_back_never_both() {
+        let (board, _fd) = Board::create().unwrap();
+        for seq in 1..=2000 {
+            board.begin_calls(seq);
+            let (begun, stopped) = std::thread::scope(|scope| {
+                let stop = scope.spawn(|| board.stop_calls(seq));
+                let begun = (0..20).take_while(|&call| board.take_call(seq, call)).count();
+                (begun as u32, stop.join().unwrap())
+            });
+            assert_eq!((Some(begun), board.calls_begun(seq)), (stopped, stopped), "task {seq}");
+            assert_eq!(board.stop_calls(seq), None, "once is enough");
+            assert_eq!((board.stop_calls(seq + 1), board.calls_begun(seq + 1)), (None, None));
+        }
+    }
+
+    #[test]
+    fn results_that_were_left_are_found() {
+        let (board, _fd) = Board::create().unwrap();
+        board.begin_calls(7);
+        assert_eq!(board.results_left(), Some((0, Vec::new())));
+        board.leave_results(3, 0, &[1; 16]);
+        board.leave_results(3, 16, &[2; 8]);
+        assert_eq!(board.results_left(), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));
+        board.forget_results(6);
+        assert_eq!(board.results_left(), Some((6, Vec::new())));
     }
 
     #[test]

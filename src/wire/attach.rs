@@ -5,7 +5,7 @@
 //! that does it, because a `Serialize` has nobody else to ask. Anywhere else a handle refuses to be encoded, so that it
 //! is never written to a file as a number that means nothing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -104,9 +104,24 @@ struct Collected {
     too_many: bool,
 }
 
+impl Collected {
+    /// The place of a handle among them.
+    fn add(&mut self, handle: &Handle) -> Result<u32, String> {
+        if let Some(known) = self.handles.iter().position(|known| known == handle) {
+            return Ok(known as u32);
+        }
+        if self.handles.len() == HANDLES_MAX {
+            self.too_many = true;
+            return Err(too_many());
+        }
+        self.handles.push(handle.clone());
+        Ok(self.handles.len() as u32 - 1)
+    }
+}
+
 thread_local! {
-    /// Those of the value that this thread encodes.
-    static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
+    /// Those of the value that this thread encodes, if it encodes one. Few values have any, so these take no room.
+    static COLLECTED: Cell<Option<Option<Box<Collected>>>> = const { Cell::new(None) };
     /// Those of the value that this thread decodes.
     static OFFERED: Cell<Option<Handles>> = const { Cell::new(None) };
 }
@@ -121,22 +136,25 @@ fn too_many() -> String {
 /// encoded inside of `encode` on its own account is another one, and has its own.
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Result<Handles, String>) {
     /// Puts back what was being collected before, however `encode` ends.
-    struct Before(Option<Collected>);
+    struct Before(Option<Option<Box<Collected>>>);
     impl Drop for Before {
         fn drop(&mut self) {
             put(self.0.take());
         }
     }
-    fn put(collected: Option<Collected>) -> Option<Collected> {
+    fn put(collected: Option<Option<Box<Collected>>>) -> Option<Option<Box<Collected>>> {
         // A thread that ends has no place any more where handles are collected: then there are none.
         COLLECTED.try_with(|place| place.replace(collected)).ok().flatten()
     }
-    let before = Before(put(Some(Collected::default())));
+    let before = Before(put(Some(None)));
     let encoded = encode();
-    let collected = put(None).unwrap_or_default();
+    let collected = put(None).flatten();
     drop(before);
-    let handles =
-        if collected.too_many { Err(too_many()) } else { Ok(Handles::collected(collected.handles)) };
+    let handles = match collected {
+        None => Ok(Handles::default()),
+        Some(collected) if collected.too_many => Err(too_many()),
+        Some(collected) => Ok(Handles::collected(collected.handles)),
+    };
     (encoded, handles)
 }
 
@@ -158,19 +176,15 @@ pub(crate) fn offer<R>(handles: Handles, decode: impl FnOnce() -> R) -> R {
 impl Serialize for Handle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let index = COLLECTED
-            .try_with(|place| match &mut *place.borrow_mut() {
-                None => Err(NO_PLACE.to_owned()),
-                Some(Collected { handles, too_many: full }) => {
-                    if let Some(known) = handles.iter().position(|known| known == self) {
-                        return Ok(known as u32);
-                    }
-                    if handles.len() == HANDLES_MAX {
-                        *full = true;
-                        return Err(too_many());
-                    }
-                    handles.push(self.clone());
-                    Ok(handles.len() as u32 - 1)
-                }
+            .try_with(|place| {
+                // Nothing of the user's runs before they are back in their place.
+                let mut collected = place.take();
+                let index = match &mut collected {
+                    None => Err(NO_PLACE.to_owned()),
+                    Some(collected) => collected.get_or_insert_default().add(self),
+                };
+                place.set(collected);
+                index
             })
             .unwrap_or_else(|_| Err(NO_PLACE.to_owned()));
         serializer.serialize_u32(index.map_err(S::Error::custom)?)

@@ -41,9 +41,14 @@ pub(crate) enum Kind {
     StartRefused,
     /// To the parent: there is something in the ring.
     Look,
+    /// To the worker: several calls of one function. Body: records of arguments; `nanos` says how many.
+    RunCalls,
+    /// To the parent: the results of the next calls of a task that is several. Body: records, tagged with the kind of
+    /// reply that each is. The last of them come with `Done`.
+    Results,
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 17] = [
     Kind::Hello,
     Kind::Init,
     Kind::Run,
@@ -59,6 +64,8 @@ const KINDS: [Kind; 15] = [
     Kind::Swollen,
     Kind::StartRefused,
     Kind::Look,
+    Kind::RunCalls,
+    Kind::Results,
 ];
 
 /// Everything about a frame but its body.
@@ -69,7 +76,8 @@ pub(crate) struct Header {
     pub(crate) fault: u8,
     /// For `Run`: which attempt at the task this is, counted from 1. Zero in all other frames.
     pub(crate) attempt: u16,
-    /// Which function, for `Init` and `Run`; less than 2²⁴.
+    /// Which function, for `Init`, `Run` and `RunCalls`; for results of several calls which of them is the first. Less
+    /// than 2²⁴.
     pub(crate) task: u32,
     /// How many descriptors come with the first byte of the frame. Zero but for the kinds whose body is a value of the
     /// user's.
@@ -133,9 +141,18 @@ impl std::fmt::Display for Malformed {
 }
 
 impl Kind {
+    /// As the tag of a record, which says what its bytes are.
+    pub(crate) fn tag(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn of_tag(tag: u8) -> Option<Kind> {
+        KINDS.get(usize::from(tag)).copied()
+    }
+
     /// Its body is a value of the user's.
     fn may_have_handles(self) -> bool {
-        matches!(self, Kind::Init | Kind::Run | Kind::Ready | Kind::Done | Kind::Failed)
+        matches!(self, Kind::Init | Kind::Run | Kind::Ready | Kind::Done | Kind::Failed | Kind::Results)
     }
 }
 

@@ -5,3 +5,4 @@ mod bounded;
 pub(crate) mod codec;
 pub(crate) mod frame;
 pub(crate) mod hello;
+pub(crate) mod records;

@@ -1,6 +1,7 @@
 //! The child's side: recognising a worker before `main`, and its life.
 
 mod boot;
+mod calls;
 #[cfg(feature = "sandbox")]
 mod confine;
 pub(crate) mod current;

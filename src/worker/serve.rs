@@ -74,6 +74,7 @@ pub(crate) fn serve(serve: Serve) -> Served {
                 worker.initialise(frame)
             }
             Kind::Run if !initializer => worker.run(frame),
+            Kind::RunCalls if !initializer => worker.run_calls(frame),
             // `Retire`, or a parent that has lost its mind: either way this worker is done.
             _ => {
                 let _ = faults::hit(Point::Exit);
@@ -90,15 +91,15 @@ pub(crate) fn serve(serve: Serve) -> Served {
 /// Nanoseconds: what is shorter has not done much to its descriptors, and a look at them would take as long.
 const LONG_ENOUGH: u64 = 1_000;
 
-struct Worker {
-    speaker: Speaker,
-    desk: Arc<Desk>,
-    limit: usize,
+pub(super) struct Worker {
+    pub(super) speaker: Speaker,
+    pub(super) desk: Arc<Desk>,
+    pub(super) limit: usize,
     /// 0 once it has asked to be replaced.
     max_rss: u64,
     /// How the last task ended.
     code: i32,
-    output: Message,
+    pub(super) output: Message,
 }
 
 /// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
@@ -175,15 +176,26 @@ impl Worker {
             _ => board.started.get().map_or(0, |started| clock::nanos().saturating_sub(started)),
         };
         faults::hit(Point::Encoded)?;
-        if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
-            self.max_rss = 0;
-            self.speaker.say(Header::new(Kind::Swollen), &[])?;
-        }
+        self.ask_for_replacement()?;
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         self.reply(Header { seq, nanos, ..Header::new(kind) })?;
         faults::hit(Point::Replied)?;
+        self.look_after_itself(nanos)
+    }
+
+    /// Says that it should be replaced, if it has grown too large.
+    pub(super) fn ask_for_replacement(&mut self) -> io::Result<()> {
+        if self.max_rss > 0 && process::resident_bytes().is_some_and(|bytes| bytes > self.max_rss) {
+            self.max_rss = 0;
+            self.speaker.say(Header::new(Kind::Swollen), &[])?;
+        }
+        Ok(())
+    }
+
+    /// After a task that took so long.
+    pub(super) fn look_after_itself(&mut self, nanos: u64) -> io::Result<()> {
         // Through the ring it could go on without its channel, until the parent ends it under somebody else's task.
         if nanos > LONG_ENOUGH && !self.speaker.is_intact() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -233,7 +245,7 @@ impl Worker {
         }
     }
 
-    fn say(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
+    pub(super) fn say(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
         self.output.bytes.clear();
         // Text always encodes; the limit holds for results, and texts are cut where they are made.
         let _ = codec::encode(value, &mut self.output.bytes, usize::MAX);
@@ -241,7 +253,7 @@ impl Worker {
     }
 
     /// Sends what is in `output`.
-    fn reply(&mut self, header: Header) -> io::Result<()> {
+    pub(super) fn reply(&mut self, header: Header) -> io::Result<()> {
         let Some(bytes) = faults::bytes(Point::ReplyBytes) else {
             // Here they are not needed any more.
             let handles = std::mem::take(&mut self.output.handles);

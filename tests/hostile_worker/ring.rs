@@ -10,11 +10,11 @@ use super::*;
 const SLOTS_AT: usize = 16 << 10;
 const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
-const REQUESTS_AT: usize = REPLIES_BELL_AT + 64;
+const REQUESTS_AT: usize = REPLIES_BELL_AT + 128;
 const FRAMES: usize = 64 << 10;
 const RING: usize = 128 + FRAMES;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
-const END: usize = REPLIES_AT + RING;
+const END: usize = REPLIES_AT + RING + 4096;
 
 /// The words of the page, found by the name of its mapping.
 fn page() -> &'static [AtomicU64] {

@@ -14,11 +14,13 @@ impl<J: Clone, R> Machine<J, R> {
     /// Another task, or none, has come to the front of its worker: its body starts now or later.
     pub(super) fn front_changed(&mut self, now: Instant, lane_no: LaneNo) {
         let front = self.lanes[lane_no.0].sent.front().map(|&(_, no)| no);
+        let divisible = front.is_some_and(|no| self.task(no).spec.divisible);
         let look = front.and_then(|no| self.body_limit(no, now)).map(|(at, _)| at);
         let idle_timeout = self.settings.idle_timeout;
         let lane = &mut self.lanes[lane_no.0];
         lane.front_since = now;
         lane.relieved = false;
+        lane.divisible = divisible;
         lane.look = look;
         lane.idle_until = idle_timeout.filter(|_| front.is_none()).map(|timeout| now + timeout);
         if lane.expires.is_some_and(|at| at <= now) {
@@ -95,7 +97,7 @@ impl<J: Clone, R> Machine<J, R> {
                 if lane.asked.as_ref().is_some_and(|asked| asked.until <= now) {
                     return self.stop_harder(now, lane_no, effects);
                 }
-                let stalled = lane.sent.len() > 1 && !lane.relieved && lane.is_stalled(now);
+                let stalled = lane.may_be_relieved() && lane.is_stalled(now);
                 if stalled {
                     lane.relieved = true;
                     lane.pace.note(STALL);
@@ -106,6 +108,7 @@ impl<J: Clone, R> Machine<J, R> {
                     effects.push(Effect::Inspect { lane: lane_no, seq, task });
                 } else if stalled {
                     self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+                    self.divide(lane_no, effects);
                 }
             }
             _ => {}

@@ -33,6 +33,8 @@ pub(crate) struct Spec {
     pub(crate) timeout: Option<Duration>,
     /// Cancelled while it runs, it is asked to stop.
     pub(crate) cooperates: bool,
+    /// It is many calls, and what has not begun of them can be taken back.
+    pub(crate) divisible: bool,
     /// Tasks with the same number, unless 0, go to one worker together if they can.
     pub(crate) bundle: u64,
     /// What few tasks ask for.
@@ -74,6 +76,8 @@ pub(crate) enum Event<R> {
     Down { lane: LaneNo, end: Box<End>, phases: Vec<Phase> },
     /// A worker replied to a task.
     Replied { lane: LaneNo, seq: u64, reply: R, ended: Ended, ran_for: Duration },
+    /// A worker told some of the results of a task that is many calls.
+    PartlyReplied { lane: LaneNo, seq: u64, reply: R },
     /// The worker of a lane has grown beyond its memory, and should be replaced when its task is done.
     Swollen { lane: LaneNo },
     /// A worker passed over a task that had been taken back.
@@ -131,6 +135,10 @@ pub(crate) enum Effect<J, R> {
     Revoke { lane: LaneNo, seq: u64, task: TaskNo, why: Why },
     /// Look how far a task has come; answered by `Seen` before any other event.
     Inspect { lane: LaneNo, seq: u64, task: TaskNo },
+    /// Some results of a task.
+    Results { lane: LaneNo, job: J, reply: R },
+    /// Take back what has not begun of a task that is many calls, and have it go on as another.
+    Divide { lane: LaneNo, seq: u64 },
     /// Ask a task that runs to stop.
     Ask { lane: LaneNo, seq: u64 },
     /// Ask the worker to end.

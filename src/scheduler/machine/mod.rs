@@ -10,7 +10,7 @@
 //! **Invariant:** no decision is made between the request to take tasks back and the last of its answers.
 //!
 //! The rules, by idea: who gets which task ([`dispatch`]), the life and death of a worker ([`lanes`]), tasks
-//! that are taken back ([`takeback`]) or tried again ([`retry`]), what happens by the clock ([`deadlines`]), how many
+//! that are taken back ([`takeback`]), tried again ([`retry`]) or divided ([`chunks`]), what happens by the clock ([`deadlines`]), how many
 //! workers there are ([`flock`]), the end ([`close`]).
 
 use std::collections::VecDeque;
@@ -26,6 +26,7 @@ use super::backlog::Backlog;
 use super::policy::{Settings, StartBudget};
 use super::roster::Lane;
 
+mod chunks;
 mod close;
 mod deadlines;
 mod dispatch;
@@ -167,8 +168,18 @@ impl<J: Clone, R> Machine<J, R> {
         let by_deadline =
             terms.and_then(|terms| terms.deadline).map(|at| (at, at.saturating_duration_since(now)));
         let expires = [by_wait, by_deadline].into_iter().flatten().min();
+        let no = self.insert(self.serial, job, spec, expires);
+        self.backlog.push(no);
+        if let Some((at, _)) = expires {
+            self.look_later(at, no);
+        }
+        Ok(no)
+    }
+
+    /// A task of the table that is in no line yet.
+    fn insert(&mut self, serial: u32, job: J, spec: Spec, expires: Option<(Instant, Duration)>) -> TaskNo {
         let task = Task {
-            serial: self.serial,
+            serial,
             job: Some(job),
             spec,
             place: Place::Queued,
@@ -180,13 +191,7 @@ impl<J: Clone, R> Machine<J, R> {
             unwanted: false,
         };
         let key = self.tasks.insert(task);
-        let no =
-            TaskNo { key: u32::try_from(key).expect("four thousand million tasks fit"), serial: self.serial };
-        self.backlog.push(no);
-        if let Some((at, _)) = expires {
-            self.look_later(at, no);
-        }
-        Ok(no)
+        TaskNo { key: u32::try_from(key).expect("four thousand million tasks fit"), serial }
     }
 
     /// A fresh number for [`Spec::bundle`].
@@ -221,6 +226,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Replied { lane, seq, reply, ended, ran_for } => {
                 self.replied(now, lane, seq, (reply, ended, ran_for), effects)
             }
+            Event::PartlyReplied { lane, seq, reply } => self.partly_replied(now, lane, seq, reply, effects),
             Event::Swollen { lane } => self.lanes[lane.0].wear(WorkerEndReason::MaxRss),
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),
             Event::Violated { lane, message } => self.violated(now, lane, message, effects),

@@ -14,6 +14,7 @@ use crate::scheduler::policy::{Retry, Settings, Terms};
 
 use super::{Cancel, Close, Effect, End, Ended, Event, Fate, LaneNo, Machine, Spec, TaskNo, Verdict, Why};
 
+mod chunks;
 mod close;
 mod crash;
 mod deadlines;
@@ -157,6 +158,17 @@ impl Play {
                 let (lane, seq) = (words.lane(), words.number() as u64);
                 Event::Replied { lane, seq, reply: (), ended: Ended::Final, ran_for: Duration::ZERO }
             }
+            "tells" => {
+                let (lane, task) = (words.lane(), words.task());
+                Event::PartlyReplied { lane, seq: self.seqs[&(lane.0, task)], reply: () }
+            }
+            "split" => {
+                let (of, task) = (self.numbers[&words.task()], words.task());
+                let spec = Spec { divisible: true, ..Spec::default() };
+                let no = self.machine.split_off(of, task, spec);
+                self.numbers.insert(task, no);
+                Event::Tick
+            }
             "skip" => {
                 let (lane, task) = (words.lane(), words.task());
                 Event::Skipped { lane, seq: self.seqs[&(lane.0, task)] }
@@ -226,6 +238,7 @@ impl Play {
                 "timeout" => spec.timeout = Some(words.time()),
                 "bytes" => spec.bytes = words.number(),
                 "cooperates" => spec.cooperates = true,
+                "calls" => spec.divisible = true,
                 "within" => terms.queue_timeout = Some(words.time()),
                 "deadline" => terms.deadline = Some(self.start + words.time()),
                 "ask" => terms.stop.ask = Some(words.time()),
@@ -285,6 +298,11 @@ impl Play {
                 Effect::Settle { job, verdict, earlier } => {
                     let earlier: Vec<_> = earlier.iter().map(told).collect();
                     format!("settle {job} {} after {}", told(&verdict), earlier.join(", "))
+                }
+                Effect::Results { lane, job, .. } => format!("results {} {job}", lane.0),
+                Effect::Divide { lane, seq } => {
+                    let (_, job) = self.machine.job_at(lane, seq).expect("it has this task");
+                    format!("divide {} {job}", lane.0)
                 }
                 Effect::Ask { lane, .. } => format!("ask {}", lane.0),
                 Effect::Terminate { lane } => format!("terminate {}", lane.0),

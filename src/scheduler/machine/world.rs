@@ -480,6 +480,9 @@ impl World {
                 let (phase, started) = self.phase(lane.0, seq);
                 return Some(Event::Seen { task, phase, started });
             }
+            Effect::Results { .. } | Effect::Divide { .. } => {
+                unreachable!("no task of this world is many calls")
+            }
             Effect::Roused
             | Effect::Ask { .. }
             | Effect::Started { .. }

@@ -1,22 +1,26 @@
 //! One task over many items: lazy intake, bounded window, results in order or as they come.
 
+mod calls;
+mod window;
+
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use futures::stream::{Stream, StreamExt};
 
-use crate::error::{Refusal, TaskError, TaskErrorKind, WaitTimeout};
+use self::calls::Calls;
+use self::window::{Piece, Step, Window};
+use crate::error::{TaskError, TaskErrorKind, WaitTimeout};
 use crate::future::TaskFuture;
 use crate::park;
-use crate::submit::{Prepared, Submitter};
+use crate::submit::{Bundle, Submitter};
 use crate::task::Task;
 
 /// Runs a task over many items: see [`ProcessPoolExecutor::map`](crate::ProcessPoolExecutor::map).
@@ -50,10 +54,14 @@ pub struct Map<'a, T: Task, S> {
     source: Source<S>,
     window: Window<T::Output>,
     chunks: Chunks,
+    /// Chunks are one task each for the pool.
+    together: bool,
     /// Results that may be held; `None` follows the chunks.
     buffersize: Option<usize>,
     called: Instant,
     timeout: Option<(Duration, Timer)>,
+    /// While more results than this are to come, no item is taken.
+    enough: usize,
     /// Why this map gives one error and ends.
     refused: Option<TaskErrorKind>,
     over: bool,
@@ -71,23 +79,6 @@ struct Source<S> {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// What was submitted and not yielded.
-enum Window<T> {
-    Ordered(VecDeque<Timed<T>>),
-    Unordered(FuturesUnordered<Timed<T>>),
-}
-
-/// A task's result with the time that its body ran.
-struct Timed<T>(TaskFuture<T>);
-
-impl<T: serde::de::DeserializeOwned> Future for Timed<T> {
-    type Output = (Result<T, TaskError>, Duration);
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_timed(context)
-    }
-}
-
 /// How many items go to a worker together.
 struct Chunks {
     fixed: Option<usize>,
@@ -97,11 +88,18 @@ struct Chunks {
 
 /// Work that an adaptive chunk should hold.
 const CHUNK_TIME: Duration = Duration::from_millis(1);
-const CHUNK_MAX: usize = 256;
+const CHUNK_MAX: usize = 1024;
+/// A chunk is closed with so many bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
 impl Chunks {
     fn size(&self) -> usize {
         self.fixed.unwrap_or(self.adapted)
+    }
+
+    /// Items that keep a worker busy while the results of others are fetched.
+    fn ahead(&self) -> usize {
+        self.size().max(self.adapted)
     }
 
     /// An item ran this long: grow by doubling, shrink at once.
@@ -112,34 +110,6 @@ impl Chunks {
     }
 }
 
-impl<T: serde::de::DeserializeOwned> Window<T> {
-    fn len(&self) -> usize {
-        match self {
-            Window::Ordered(queue) => queue.len(),
-            Window::Unordered(set) => set.len(),
-        }
-    }
-
-    fn push(&mut self, future: TaskFuture<T>) {
-        match self {
-            Window::Ordered(queue) => queue.push_back(Timed(future)),
-            Window::Unordered(set) => set.push(Timed(future)),
-        }
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Result<T, TaskError>, Duration)>> {
-        match self {
-            Window::Unordered(set) => set.poll_next_unpin(context),
-            Window::Ordered(queue) => {
-                let Some(front) = queue.front_mut() else { return Poll::Ready(None) };
-                let ready = std::task::ready!(Pin::new(front).poll(context));
-                queue.pop_front();
-                Poll::Ready(Some(ready))
-            }
-        }
-    }
-}
-
 impl<'a, T, S> Map<'a, T, S>
 where
     T: Task,
@@ -147,14 +117,16 @@ where
 {
     pub(crate) fn new(pool: Submitter, task: T, source: S) -> Map<'a, T, S> {
         Map {
-            pool,
             task,
             source: Source { stream: Box::pin(source), ended: false, panic: None },
-            window: Window::Ordered(VecDeque::new()),
+            window: Window::ordered(),
             chunks: Chunks { fixed: None, adapted: 1 },
+            together: pool.lets_calls_go_together(task),
+            pool,
             buffersize: None,
             called: Instant::now(),
             timeout: None,
+            enough: usize::MAX,
             refused: None,
             over: false,
             items: PhantomData,
@@ -162,8 +134,12 @@ where
     }
 
     /// Sends so many items to a worker together, which costs less for short items. Each item still has its own
-    /// result, and a crash loses one item, not its chunk. Without this, the chunks adapt to the measured
-    /// length of the items, up to about a millisecond of work.
+    /// result, and a crash loses one item, not its chunk: what its worker had done is told, and what it had not begun
+    /// goes to another, as it does when an item takes longer than 2 ms. Without this, the chunks adapt to the measured
+    /// length of the items, up to about a millisecond of work and 1024 items.
+    ///
+    /// Items that have a timeout, a deadline or retries of their own, or cooperate in being cancelled, and all items
+    /// of a pool that counts the tasks of its workers, are tasks of their own that are sent at the same time.
     ///
     /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
     ///
@@ -191,7 +167,7 @@ where
     }
 
     /// Holds at most so many items that were taken from the input and whose results were not taken. The default
-    /// is four chunks per worker. Python 3.14 counts chunks by the same word, and without it takes all of the input.
+    /// is four chunks per worker, or as many items as four chunks would have if they adapted. Python 3.14 counts chunks by the same word, and without it takes all of the input.
     ///
     /// Zero makes the map give one error, of kind [`Invalid`](TaskErrorKind::Invalid).
     ///
@@ -241,7 +217,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unordered(mut self) -> Self {
-        self.window = Window::Unordered(FuturesUnordered::new());
+        self.window = Window::unordered();
         self
     }
 
@@ -341,7 +317,7 @@ where
 
     /// How many more items may be held.
     fn room(&self) -> usize {
-        let per_worker = self.chunks.size().max(1).saturating_mul(4);
+        let per_worker = self.chunks.ahead().saturating_mul(4);
         let most =
             self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers()));
         most.saturating_sub(self.window.len())
@@ -349,33 +325,92 @@ where
 
     /// Takes items from the input and submits them, in chunks.
     fn fill(&mut self, context: &mut Context<'_>) {
+        if self.window.len() > self.enough {
+            return;
+        }
         loop {
             let (room, chunk) = (self.room(), self.chunks.size().max(1));
             // A full chunk or nothing, unless nothing else is on its way.
             if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
+                // As long as so many are held, there is no room for another chunk.
+                self.enough = self.window.len().saturating_sub(chunk.saturating_sub(room).max(1));
                 return;
             }
-            let mut prepared = Vec::new();
-            let mut more = true;
-            while more && prepared.len() < chunk.min(room) {
-                match self.source.poll_next(context) {
-                    Poll::Ready(Some(args)) => {
-                        prepared.push(self.pool.prepare(self.task, &args));
-                        more = self.source.let_go(args);
-                    }
-                    Poll::Ready(None) | Poll::Pending => more = false,
-                }
-            }
-            self.submit(prepared);
+            let size = chunk.min(room);
+            let more = if self.together && size > 1 {
+                self.fill_together(context, size)
+            } else {
+                self.fill_each(context, size)
+            };
             if !more {
+                self.enough = usize::MAX;
                 return;
             }
         }
     }
 
-    fn submit(&mut self, prepared: Vec<Result<Prepared, Refusal>>) {
+    /// Submits so many items as tasks of their own. Says whether the input has more for now.
+    fn fill_each(&mut self, context: &mut Context<'_>, size: usize) -> bool {
+        let mut prepared = Vec::new();
+        let mut more = true;
+        while more && prepared.len() < size {
+            match self.source.poll_next(context) {
+                Poll::Ready(Some(args)) => {
+                    prepared.push(self.pool.prepare(self.task, &args));
+                    more = self.source.let_go(args);
+                }
+                Poll::Ready(None) | Poll::Pending => more = false,
+            }
+        }
         for future in self.pool.accept_each(T::NAME, prepared) {
-            self.window.push(future);
+            self.window.push(Piece::One(future));
+        }
+        more
+    }
+
+    /// Submits so many items as one task, as far as they can be. Says whether the input has more for now.
+    fn fill_together(&mut self, context: &mut Context<'_>, size: usize) -> bool {
+        let mut bundle = Bundle::default();
+        for _ in 0..size {
+            let Poll::Ready(Some(args)) = self.source.poll_next(context) else {
+                self.send(bundle);
+                return false;
+            };
+            if !self.pool.add_call(self.task, &args, &mut bundle) {
+                // Alone it goes all the same, or says why not.
+                self.send(std::mem::take(&mut bundle));
+                let alone = vec![self.pool.prepare(self.task, &args)];
+                for future in self.pool.accept_each(T::NAME, alone) {
+                    self.window.push(Piece::One(future));
+                }
+            } else if bundle.bytes() >= CHUNK_BYTES {
+                self.send(std::mem::take(&mut bundle));
+            }
+            if !self.source.let_go(args) {
+                self.send(bundle);
+                return false;
+            }
+        }
+        self.send(bundle);
+        true
+    }
+
+    fn send(&mut self, bundle: Bundle) {
+        let calls = bundle.calls();
+        if calls == 0 {
+            return;
+        }
+        match self.pool.accept_calls(self.task, bundle) {
+            Ok(calling) => {
+                let calls = Calls::new(calling, self.window.is_unordered());
+                self.window.push(Piece::Calls(calls));
+            }
+            Err(reason) => {
+                for _ in 0..calls {
+                    let error = TaskError::not_run(T::NAME, reason.clone().into());
+                    self.window.push(Piece::One(TaskFuture::refused(error)));
+                }
+            }
         }
     }
 }
@@ -421,11 +456,14 @@ where
             return Poll::Ready(Some(this.end(kind)));
         }
         this.fill(context);
-        match this.window.poll_next(context) {
-            Poll::Ready(Some((result, ran_for))) => {
-                this.chunks.note(ran_for);
-                return Poll::Ready(Some(result));
+        let next = loop {
+            match this.window.poll_next(context) {
+                Poll::Ready(Some(Step::Took(took))) => this.chunks.note(took),
+                next => break next,
             }
+        };
+        match next {
+            Poll::Ready(Some(Step::Result(result))) => return Poll::Ready(Some(result)),
             Poll::Ready(None) if this.source.ended => {
                 this.over = true;
                 if let Some(panic) = this.source.panic.take() {
@@ -434,7 +472,7 @@ where
                 return Poll::Ready(None);
             }
             // Nothing is on its way, and the input has nothing yet.
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(_) | Poll::Pending => {}
         }
         if let Some((limit, timer)) = &mut this.timeout
             && Pin::new(timer).poll(context).is_ready()
@@ -450,7 +488,7 @@ impl<T: Task, S> Map<'_, T, S> {
     /// The last item: an error that is about the map and not about one of its items.
     fn end(&mut self, kind: TaskErrorKind) -> Result<T::Output, TaskError> {
         self.over = true;
-        self.window = Window::Ordered(VecDeque::new());
+        self.window = Window::ordered();
         Err(TaskError::not_run(T::NAME, kind))
     }
 }
@@ -536,7 +574,12 @@ where
     type Item = Result<T::Output, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        park::block_on(self.0.next())
+        // Most results have come when they are asked for, with others: then nobody is to be woken.
+        let at_once = Pin::new(&mut self.0).poll_next(&mut Context::from_waker(Waker::noop()));
+        match at_once {
+            Poll::Ready(item) => item,
+            Poll::Pending => park::block_on(self.0.next()),
+        }
     }
 }
 

@@ -1,0 +1,58 @@
+//! Tasks that are many calls: their results come in parts, and what has not begun of them can go on as another task.
+
+use std::time::Instant;
+
+use super::super::roster::LaneNo;
+use super::{Effect, Effects, Machine, Place, Spec, TaskNo};
+
+impl<J: Clone, R> Machine<J, R> {
+    /// A part of the results of the task that a worker is at.
+    pub(super) fn partly_replied(
+        &mut self,
+        now: Instant,
+        lane_no: LaneNo,
+        seq: u64,
+        reply: R,
+        effects: &mut Effects<J, R>,
+    ) {
+        let lane = &self.lanes[lane_no.0];
+        if lane.has_lied() {
+            return;
+        }
+        match lane.sent.front() {
+            Some(&(front, no)) if front == seq && self.task(no).spec.divisible => {
+                if let Some(job) = self.task(no).job.clone() {
+                    effects.push(Effect::Results { lane: lane_no, job, reply });
+                }
+            }
+            _ => {
+                let message = format!("it told a part of task {seq}, which is not the one it has");
+                self.strayed(now, lane_no, message, effects);
+            }
+        }
+    }
+
+    /// The job of the task that a worker has under this number, unless it is settled.
+    pub(crate) fn job_at(&self, lane: LaneNo, seq: u64) -> Option<(TaskNo, &J)> {
+        let &(_, no) = self.lanes[lane.0].sent.iter().find(|&&(sent, _)| sent == seq)?;
+        Some((no, self.task(no).job.as_ref()?))
+    }
+
+    /// Accepts what has not begun of a task, in its place in the line. It was accepted as part of that one, so a pool that
+    /// takes no more tasks takes it. Follow it by [`Machine::step`] or [`Machine::dispatch`].
+    pub(crate) fn split_off(&mut self, of: TaskNo, job: J, spec: Spec) -> TaskNo {
+        let no = self.insert(of.serial, job, spec, None);
+        self.backlog.put_back(no);
+        no
+    }
+
+    /// The front task of a worker is slow, and can be divided.
+    pub(super) fn divide(&mut self, lane_no: LaneNo, effects: &mut Effects<J, R>) {
+        if let Some(&(seq, no)) = self.lanes[lane_no.0].sent.front()
+            && self.task(no).spec.divisible
+            && matches!(self.task(no).place, Place::Sent { .. })
+        {
+            effects.push(Effect::Divide { lane: lane_no, seq });
+        }
+    }
+}

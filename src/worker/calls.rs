@@ -1,0 +1,165 @@
+//! Many calls of one function, one after the other, whose results leave together.
+//!
+//! Each call is taken up for itself, so the parent can take back those that have not begun. Each result is left on the
+//! shared page until it is sent, so a worker that dies takes nothing along but the call that it was at.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::faults::{self, Point};
+use crate::sys::clock;
+use crate::task::{Call, Entry, Registry, Reply, Stages, TaskNumber};
+use crate::transport::{Message, RESULTS_MAX};
+use crate::wire::attach::Handles;
+use crate::wire::codec::Source;
+use crate::wire::frame::{Frame, Header, Kind};
+use crate::wire::records;
+
+use super::serve::Worker;
+use super::{current, panic};
+
+/// Nanoseconds that a result waits for others at the most, while calls are short.
+const PATIENCE: u64 = 100_000;
+/// Calls between two looks at the clock, at the most.
+const STRIDE_MAX: u32 = 64;
+
+/// The steps of these calls are told by [`Batch`].
+struct Untold;
+
+impl Stages for Untold {
+    fn starting(&self) {}
+    fn ended(&self) {}
+}
+
+/// Results on their way out.
+struct Batch {
+    seq: u64,
+    /// The first call whose result has not been sent.
+    first: u32,
+    /// The next call.
+    next: u32,
+    /// When results were last sent.
+    sent: u64,
+    /// When the clock was last looked at, and after how many calls to do so again.
+    looked: u64,
+    stride: u32,
+    left: u32,
+}
+
+impl Worker {
+    pub(super) fn run_calls(&mut self, Frame { header, body, .. }: Frame) -> io::Result<()> {
+        let seq = header.seq;
+        faults::hit(Point::Request)?;
+        if !self.desk.board.claim(seq) {
+            return self.speaker.say(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
+        }
+        let Some(entry) = Registry::get().entry(TaskNumber(header.task)) else {
+            let kind = self.say(Kind::ArgsRefused, &"the worker does not know this task");
+            return self.reply(Header { seq, ..Header::new(kind) });
+        };
+        let desk = Arc::clone(&self.desk);
+        let began = desk.board.start(seq);
+        desk.board.begin_calls(seq);
+        current::begin(&desk, &Header { nanos: 0, ..header }, began);
+        self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
+        self.output.bytes.clear();
+        let mut batch = Batch { seq, first: 0, next: 0, sent: began, looked: began, stride: 1, left: 1 };
+        let mut rest = &body[..];
+        while let Some((_, args, more)) = records::first(rest)
+            && desk.board.take_call(seq, batch.next)
+        {
+            rest = more;
+            self.call_into(&mut batch, entry, args)?;
+        }
+        let _ = io::stdout().flush();
+        desk.board.finish(seq);
+        current::end();
+        self.finish_calls(&batch, began)
+    }
+
+    /// Makes the next call, and puts its result to the others.
+    fn call_into(&mut self, batch: &mut Batch, entry: &Entry, args: &[u8]) -> io::Result<()> {
+        panic::begin(batch.seq);
+        let before = self.output.bytes.len();
+        let at = records::open(&mut self.output.bytes);
+        let source = Source::new(args);
+        let call = Call::new(&source, Handles::default(), &mut self.output, self.limit, &Untold);
+        let kind = match (entry.run)(call) {
+            Reply::Ok => Kind::Done,
+            Reply::Panicked(payload) => self.put(Kind::Panicked, &panic::describe(payload)),
+            Reply::ArgsDecode(message) => self.put(Kind::ArgsRefused, &message),
+            Reply::ResultEncode(message) => self.put(Kind::ResultRefused, &message),
+            Reply::ResultTooLarge(size) => self.put(Kind::ResultTooLarge, &size),
+        };
+        records::close(&mut self.output.bytes, at, kind.tag());
+        batch.next += 1;
+        if !self.output.handles.is_empty() {
+            return self.send_with_handles(batch, before);
+        }
+        if self.output.bytes.len() > RESULTS_MAX {
+            return self.send_results(batch);
+        }
+        self.desk.board.leave_results(batch.first, before, &self.output.bytes[before..]);
+        batch.left -= 1;
+        if batch.left > 0 {
+            return Ok(());
+        }
+        let now = clock::nanos();
+        let short = now.saturating_sub(batch.looked) < PATIENCE / 8;
+        batch.stride = if short { STRIDE_MAX.min(2 * batch.stride) } else { 1 };
+        (batch.looked, batch.left) = (now, batch.stride);
+        if now.saturating_sub(batch.sent) < PATIENCE {
+            return Ok(());
+        }
+        self.send_results(batch)?;
+        batch.sent = now;
+        Ok(())
+    }
+
+    /// Appends a value that always encodes: a text that was cut where it was made, or a number.
+    fn put(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
+        let _ = crate::wire::codec::encode(value, &mut self.output.bytes, usize::MAX);
+        kind
+    }
+
+    /// Sends all results there are.
+    fn send_results(&mut self, batch: &mut Batch) -> io::Result<()> {
+        // What the calls printed is seen before their results are.
+        let _ = io::stdout().flush();
+        if self.desk.is_left() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let handles = std::mem::take(&mut self.output.handles);
+        let header = Header { seq: batch.seq, task: batch.first, ..Header::new(Kind::Results) };
+        self.speaker.say_with(header, &self.output.bytes, handles.as_slice())?;
+        self.output.bytes.clear();
+        batch.first = batch.next;
+        self.desk.board.forget_results(batch.first);
+        Ok(())
+    }
+
+    /// The last result holds handles, and travels alone: they belong to one value.
+    fn send_with_handles(&mut self, batch: &mut Batch, before: usize) -> io::Result<()> {
+        let last = self.output.bytes.split_off(before);
+        let handles = std::mem::take(&mut self.output.handles);
+        if before > 0 {
+            batch.next -= 1;
+            self.send_results(batch)?;
+            batch.next += 1;
+        }
+        self.output = Message { bytes: last, handles };
+        self.send_results(batch)
+    }
+
+    /// Replies with the results that are left.
+    fn finish_calls(&mut self, batch: &Batch, began: u64) -> io::Result<()> {
+        let nanos = clock::nanos().saturating_sub(began);
+        self.ask_for_replacement()?;
+        if self.desk.is_left() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let header = Header { seq: batch.seq, task: batch.first, nanos, ..Header::new(Kind::Done) };
+        self.reply(header)?;
+        self.look_after_itself(nanos)
+    }
+}
