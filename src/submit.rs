@@ -10,7 +10,7 @@ use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
 use crate::nested::{inherit, is_unwanted, unwanted};
 use crate::options::{OnCancel, TaskOptions};
-use crate::scheduler::chunk::Rest;
+use crate::scheduler::chunk::{Chunk, Rest};
 use crate::scheduler::engine::{Engine, Gate};
 use crate::scheduler::job::{Arguments, Job, Order};
 use crate::scheduler::machine::Cancel;
@@ -172,7 +172,8 @@ impl Submitter {
     /// Submits calls as one task. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_calls<T: Task>(&self, _task: T, bundle: Bundle) -> Result<Calling, Refusal> {
         let Bundle { records, calls } = bundle;
-        let (job, chunk) = Job::calls(T::NAME, Registry::get().number(T::ENTRY), records, calls);
+        let (job, chunk) =
+            Job::calls(T::NAME, Registry::get().number(T::ENTRY), records, Chunk::new(calls, 0));
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
         let task = engine.submit(job)?;

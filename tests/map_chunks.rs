@@ -18,6 +18,8 @@ const PANIC: u64 = 2;
 const PARK: u64 = 3;
 const GROW: u64 = 4;
 const OPEN: u64 = 5;
+/// Long enough for what stands behind it to go elsewhere.
+const LINGER_AND_CRASH: u64 = 6;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Answer {
@@ -32,6 +34,10 @@ fn act(ledger: &str, id: u64, what: u64) -> Answer {
     let mut answer = Answer { id, bulk: Vec::new(), file: None };
     match what {
         CRASH => std::process::abort(),
+        LINGER_AND_CRASH => {
+            std::thread::sleep(Duration::from_millis(20));
+            std::process::abort()
+        }
         PANIC => panic!("item {id}"),
         PARK => loop {
             std::thread::park();
@@ -67,7 +73,7 @@ support::isolated! {
             for workers in [1, 2] {
                 let ledger = Ledger::create();
                 let path = ledger.path();
-                let crashes = BTreeMap::from([(0, CRASH), (3, CRASH), (4, CRASH), (57, CRASH), (199, CRASH)]);
+                let crashes = BTreeMap::from([(0, CRASH), (3, CRASH), (4, CRASH), (57, LINGER_AND_CRASH), (199, CRASH)]);
                 let pool = pool(workers);
                 let results = pool.map(act, items(&path, &crashes)).chunksize(chunksize).into_iter();
                 for (id, result) in (0..).zip(results) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Panic, StartError, WorkerExit};
+use super::{Panic, Phase, StartError, WorkerExit};
 
 /// Whether the body of a failed task ran: what decides if doing it again is safe.
 ///
@@ -262,6 +262,19 @@ impl TaskError {
     /// An error of a task that did not start.
     pub(crate) fn not_run(task: &'static str, kind: TaskErrorKind) -> TaskError {
         TaskError::new(task, Ran::No, kind)
+    }
+
+    /// The same of a call that had come so far.
+    pub(crate) fn at(mut self, phase: Phase) -> TaskError {
+        self.0.ran = match phase {
+            Phase::Sent => Ran::No,
+            Phase::Running => Ran::Maybe,
+            Phase::Replying => Ran::Yes,
+        };
+        if let TaskErrorKind::WorkerDied(exit) = &mut self.0.kind {
+            exit.phase = phase;
+        }
+        self
     }
 
     /// The error of the last attempt, after those before.

@@ -95,7 +95,7 @@ impl<T: DeserializeOwned> Calls<T> {
                 (self.given > 0).then(|| Step::Took(Duration::from_nanos(nanos / u64::from(self.given))))
             }
             Outcome::Failed(error) => {
-                let step = ending.broken_off.then(|| Step::Result(Err(error.clone())));
+                let step = ending.broken_off.map(|phase| Step::Result(Err(error.clone().at(phase))));
                 self.failed = Some(error);
                 step
             }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::error::Phase;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::transport::Message;
 use crate::wire::records;
@@ -16,6 +17,8 @@ use super::slot::Slot;
 
 #[derive(Debug)]
 pub(crate) struct Chunk {
+    /// How many workers died with its first call, before the body of that began.
+    pub(crate) resends: u8,
     state: Mutex<State>,
 }
 
@@ -31,8 +34,8 @@ struct State {
     rest: Option<Rest>,
     /// Nobody wants the results.
     abandoned: bool,
-    /// Its worker died during the call after those that were told.
-    broken_off: bool,
+    /// Its worker died during the call after those that were told, which had come so far.
+    broken_off: Option<Phase>,
 }
 
 /// Where calls go on that were taken back.
@@ -48,13 +51,13 @@ pub(crate) struct Rest {
 /// What there is to know of a chunk whose task is settled.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) broken_off: bool,
+    pub(crate) broken_off: Option<Phase>,
     pub(crate) rest: Option<Rest>,
 }
 
 impl Chunk {
     /// Of so many calls.
-    pub(crate) fn new(calls: u32) -> Chunk {
+    pub(crate) fn new(calls: u32, resends: u8) -> Chunk {
         let state = State {
             end: calls,
             told: 0,
@@ -62,9 +65,9 @@ impl Chunk {
             waker: None,
             rest: None,
             abandoned: false,
-            broken_off: false,
+            broken_off: None,
         };
-        Chunk { state: Mutex::new(state) }
+        Chunk { resends, state: Mutex::new(state) }
     }
 
     /// Whoever panicked under this lock had finished changing the state.
@@ -100,12 +103,12 @@ impl Chunk {
         (state.told == state.end).then_some(()).ok_or(())
     }
 
-    /// Its worker has died after so many calls had begun, and has left results, from that call on.
-    pub(crate) fn break_off(&self, begun: u32, first: u32, left: Vec<u8>) {
+    /// Its worker has died at this call, which is lost if it had come so far, and has left results, those from `first` on.
+    pub(crate) fn break_off(&self, call: u32, lost: Option<Phase>, first: u32, left: Vec<u8>) {
         // What cannot be is of a worker that has lied, and is as good as nothing.
         let _ = self.add(first, Message { bytes: left, ..Message::default() });
         let mut state = self.state();
-        state.broken_off = state.told < begun.min(state.end);
+        state.broken_off = lost.filter(|_| state.told <= call.min(state.end));
     }
 
     /// The calls after the first so many are no longer of this chunk. Says how many they are, if anybody wants them.
@@ -186,14 +189,14 @@ mod test {
 
     #[test]
     fn results_come_in_order_and_must_be_all() {
-        let chunk = Chunk::new(5);
+        let chunk = Chunk::new(5, 0);
         chunk.add(0, results(0..2)).unwrap();
         assert!(chunk.add(2, results(2..6)).is_err(), "one too many");
         assert!(chunk.add(3, results(3..4)).is_err(), "one is left out");
         assert!(chunk.add(0, results(0..3)).is_ok(), "two are known");
         assert!(chunk.finish(2, results(2..5)).is_ok());
         assert_eq!(told(&chunk), [0, 1, 2, 3, 4]);
-        let short = Chunk::new(5);
+        let short = Chunk::new(5, 0);
         assert!(short.finish(0, results(0..4)).is_err(), "one is missing");
         let nonsense = Message { bytes: vec![1; 9], ..Message::default() };
         assert!(short.add(0, nonsense).is_err());
@@ -210,21 +213,21 @@ mod test {
             (3, results(3..4), 4, 2, true),
             (2, results(2..20), 4, 2, true),
         ] {
-            let chunk = Chunk::new(6);
+            let chunk = Chunk::new(6, 0);
             chunk.add(0, results(0..2)).unwrap();
-            chunk.break_off(begun, first, left.bytes);
+            chunk.break_off(begun - 1, Some(Phase::Running), first, left.bytes);
             assert_eq!(told(&chunk), (0..expected).collect::<Vec<u8>>(), "{first} {begun}");
-            assert_eq!(chunk.ending().broken_off, broken_off, "{first} {begun}");
+            assert_eq!(chunk.ending().broken_off.is_some(), broken_off, "{first} {begun}");
             assert_eq!(chunk.cut(begun), Some(6 - begun));
         }
     }
 
     #[test]
     fn what_was_cut_off_is_not_waited_for() {
-        let chunk = Chunk::new(5);
+        let chunk = Chunk::new(5, 0);
         assert_eq!((chunk.cut(3), chunk.cut(3)), (Some(2), None));
         assert!(chunk.finish(0, results(0..3)).is_ok());
-        let unwanted = Chunk::new(5);
+        let unwanted = Chunk::new(5, 0);
         unwanted.abandon();
         assert_eq!(unwanted.cut(1), None, "nobody wants the rest");
         assert!(unwanted.finish(0, results(0..1)).is_ok());

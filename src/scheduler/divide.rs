@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::transport::Message;
+use crate::error::Phase;
+use crate::transport::{Message, Progress};
 
 use super::chunk::Rest;
 use super::engine::Core;
 use super::lane::Link;
 use super::machine::{LaneNo, Spec};
+use super::policy::MAX_RESENDS;
 
 impl Core {
     /// Has those calls of a task go on as another that its worker has not begun. Says whether there are any.
     pub(super) fn divide(&mut self, lane: LaneNo, seq: u64, wakers: &mut Vec<Waker>) -> bool {
         let begun = self.link(lane).and_then(|link| link.board.stop_calls(seq));
-        begun.is_some_and(|begun| self.split(lane, seq, begun, wakers))
+        begun.is_some_and(|begun| self.split(lane, seq, begun, 0, wakers))
     }
 
     /// Takes the results that a worker has not sent yet, because the call that it is at is slow.
@@ -31,13 +33,20 @@ impl Core {
     }
 
     /// The calls after the first so many of a task go on as another task. Says whether there are any.
-    fn split(&mut self, lane: LaneNo, seq: u64, begun: u32, wakers: &mut Vec<Waker>) -> bool {
+    fn split(&mut self, lane: LaneNo, seq: u64, begun: u32, resends: u8, wakers: &mut Vec<Waker>) -> bool {
         let Some((no, job)) = self.machine.job_at(lane, seq) else { return false };
-        let Some((chunk, (rest, after))) = job.chunk.clone().zip(job.rest(begun)) else { return false };
+        let Some((chunk, (rest, after))) = job.chunk.clone().zip(job.rest(begun, resends)) else {
+            return false;
+        };
         let slot = Arc::clone(&rest.slot);
         let spec = Spec { bytes: rest.arguments.len(), cooperates: true, divisible: true, ..Spec::default() };
         let task = self.machine.split_off(no, rest, spec);
-        let calls = after.calls();
+        let mut calls = after.calls();
+        // Others that were taken back before come after these.
+        if let Some(others) = chunk.take_rest() {
+            calls += others.calls;
+            after.goes_on(others);
+        }
         wakers.extend(chunk.goes_on(Rest { chunk: after, slot, task, calls }));
         true
     }
@@ -48,10 +57,23 @@ impl Core {
         let Some(seq) = self.machine.outstanding(lane).next() else { return };
         let Some((_, job)) = self.machine.job_at(lane, seq) else { return };
         let Some(chunk) = &job.chunk else { return };
-        // If it had begun none, the first is to blame: else a task that is not to be begun would be tried for ever.
-        let begun = link.board.calls_begun(seq).unwrap_or(0).max(1);
+        let begun = link.board.calls_begun(seq).unwrap_or(0);
+        let call = begun.saturating_sub(1);
+        let phase = match link.board.call_progress(call) {
+            _ if begun == 0 => Phase::Sent,
+            Progress::Started => Phase::Running,
+            Progress::Finished => Phase::Replying,
+            Progress::Sent | Progress::Claimed | Progress::Revoked => Phase::Sent,
+        };
+        // A call that did not run may be tried again, but not for ever: it may be what took its worker down.
+        let resends = 1 + if call == 0 { chunk.resends } else { 0 };
+        let again = phase == Phase::Sent && resends <= MAX_RESENDS;
         let (first, left) = link.board.results_left().unwrap_or_default();
-        chunk.break_off(begun, first, left);
-        self.split(lane, seq, begun, wakers);
+        chunk.break_off(call, (!again).then_some(phase), first, left);
+        if again {
+            self.split(lane, seq, call, resends, wakers);
+        } else {
+            self.split(lane, seq, call + 1, 0, wakers);
+        }
     }
 }

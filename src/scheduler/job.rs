@@ -112,21 +112,24 @@ impl Job {
         }
     }
 
-    /// The calls after the first so many, as a task of their own. `None` if nobody wants them, or there are none.
-    pub(crate) fn rest(&self, begun: u32) -> Option<(Job, Arc<Chunk>)> {
+    /// The calls after the first so many, as a task of their own, whose first has cost so many workers. `None` if nobody
+    /// wants them, or there are none.
+    pub(crate) fn rest(&self, begun: u32, resends: u8) -> Option<(Job, Arc<Chunk>)> {
         let calls = self.chunk.as_ref()?.cut(begun)?;
-        let arguments = records::after(&self.arguments, begun)?.to_vec();
-        Some(Job::calls(self.slot.task, self.task, arguments, calls))
+        let rest = records::after(&self.arguments, begun)?;
+        let others = records::after(rest, calls)?.len();
+        let arguments = rest[..rest.len() - others].to_vec();
+        Some(Job::calls(self.slot.task, self.task, arguments, Chunk::new(calls, resends)))
     }
 
-    /// So many calls of one function, as one task.
+    /// Calls of one function, as one task.
     pub(crate) fn calls(
         name: &'static str,
         task: TaskNumber,
         arguments: Vec<u8>,
-        calls: u32,
+        chunk: Chunk,
     ) -> (Job, Arc<Chunk>) {
-        let chunk = Arc::new(Chunk::new(calls));
+        let chunk = Arc::new(chunk);
         let order = Order {
             slot: Arc::new(Slot::new(name)),
             task,

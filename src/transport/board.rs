@@ -41,6 +41,8 @@ const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + BELL_BYTES;
 /// Calls that go together: which is the next to begin, and whose results were left.
 const NEXT_CALL_AT: usize = REPLIES_BELL_AT + BELL_BYTES;
 const LEFT_AT: usize = NEXT_CALL_AT + 8;
+/// How far the call has come that began last.
+const CALL_AT: usize = LEFT_AT + 8;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
 /// Where results are left.
@@ -160,7 +162,20 @@ impl Board {
     /// The worker begins with the first of the calls that a task consists of.
     pub(crate) fn begin_calls(&self, seq: u64) {
         self.0.word(LEFT_AT).store(0, Relaxed);
+        self.0.word(CALL_AT).store(0, Relaxed);
         self.0.word(NEXT_CALL_AT).store(seq << CALL_BITS, Release);
+    }
+
+    /// The body of a call starts, or has ended.
+    pub(crate) fn call_is(&self, call: u32, progress: Progress) {
+        self.0.word(CALL_AT).store(state(call.into(), progress), Release);
+    }
+
+    /// How far a call has come that has begun.
+    pub(crate) fn call_progress(&self, call: u32) -> Progress {
+        let progress = self.0.word(CALL_AT).load(Acquire);
+        let told = [Progress::Started, Progress::Finished];
+        told.into_iter().find(|&told| state(call.into(), told) == progress).unwrap_or(Progress::Claimed)
     }
 
     /// The worker takes up the next call. If that fails, it and all that follow were taken back.
@@ -319,6 +334,11 @@ mod test {
         let (board, _fd) = Board::create().unwrap();
         board.begin_calls(7);
         assert_eq!(board.results_left(), Some((0, Vec::new())));
+        assert_eq!(board.call_progress(0), Progress::Claimed);
+        for progress in [Progress::Started, Progress::Finished] {
+            board.call_is(3, progress);
+            assert_eq!((board.call_progress(3), board.call_progress(4)), (progress, Progress::Claimed));
+        }
         board.leave_results(3, 0, &[1; 16]);
         board.leave_results(3, 16, &[2; 8]);
         assert_eq!(board.results_left(), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::faults::{self, Point};
 use crate::sys::clock;
 use crate::task::{Call, Entry, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Message, RESULTS_MAX};
+use crate::transport::{Board, Message, Progress, RESULTS_MAX};
 use crate::wire::attach::Handles;
 use crate::wire::codec::Source;
 use crate::wire::frame::{Frame, Header, Kind};
@@ -23,12 +23,20 @@ const PATIENCE: u64 = 100_000;
 /// Calls between two looks at the clock, at the most.
 const STRIDE_MAX: u32 = 64;
 
-/// The steps of these calls are told by [`Batch`].
-struct Untold;
+/// The steps of one call, told to the parent through the board.
+struct OnBoard<'a> {
+    board: &'a Board,
+    call: u32,
+}
 
-impl Stages for Untold {
-    fn starting(&self) {}
-    fn ended(&self) {}
+impl Stages for OnBoard<'_> {
+    fn starting(&self) {
+        self.board.call_is(self.call, Progress::Started);
+    }
+
+    fn ended(&self) {
+        self.board.call_is(self.call, Progress::Finished);
+    }
 }
 
 /// Results on their way out.
@@ -83,7 +91,8 @@ impl Worker {
         let before = self.output.bytes.len();
         let at = records::open(&mut self.output.bytes);
         let source = Source::new(args);
-        let call = Call::new(&source, Handles::default(), &mut self.output, self.limit, &Untold);
+        let stages = OnBoard { board: &self.desk.board, call: batch.next };
+        let call = Call::new(&source, Handles::default(), &mut self.output, self.limit, &stages);
         let kind = match (entry.run)(call) {
             Reply::Ok => Kind::Done,
             Reply::Panicked(payload) => self.put(Kind::Panicked, &panic::describe(payload)),

@@ -11,8 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::family;
 
-/// id, time, pid, event: 8 + 8 + 4 + 4 bytes.
-const RECORD: usize = 24;
+/// id, time, pid, event: 8 + 8 + 4 + 4 bytes, and as many as make a page of the file hold whole records.
+const RECORD: usize = 32;
 
 /// The file, removed when this is dropped.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ impl Ledger {
         record.extend(nanos.to_le_bytes());
         record.extend(std::process::id().to_le_bytes());
         record.extend(event.code().to_le_bytes());
+        record.resize(RECORD, 0);
         let mut file =
             OpenOptions::new().append(true).open(path).expect("the ledger of a test that still runs");
         let written = file.write(&record).expect("room for a record");
