@@ -117,7 +117,9 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Step<T>>> {
         let this = &mut *self;
         loop {
-            if let Some(result) = this.next_told() {
+            if this.left > 0
+                && let Some(result) = this.next_told()
+            {
                 this.left -= 1;
                 return Poll::Ready(Some(Step::Result(result)));
             }
@@ -142,7 +144,7 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
                 Poll::Pending => {
                     let outcome = this.settled.take();
                     if let Some(step) = outcome.and_then(|outcome| this.turn_over(outcome)) {
-                        this.left -= u32::from(matches!(step, Step::Result(_)));
+                        this.left = this.left.saturating_sub(u32::from(matches!(step, Step::Result(_))));
                         return Poll::Ready(Some(step));
                     }
                     continue;

@@ -114,7 +114,8 @@ impl Chunk {
     /// The calls after the first so many are no longer of this chunk. Says how many they are, if anybody wants them.
     pub(crate) fn cut(&self, begun: u32) -> Option<u32> {
         let mut state = self.state();
-        let cut = state.end.checked_sub(begun).filter(|&cut| cut > 0)?;
+        // A page that says something else is of a worker that has lied: what it has not told may have run.
+        let cut = state.end.checked_sub(begun).filter(|&cut| cut > 0 && begun >= state.told)?;
         state.end = begun;
         (!state.abandoned).then_some(cut)
     }
@@ -225,8 +226,9 @@ mod test {
     #[test]
     fn what_was_cut_off_is_not_waited_for() {
         let chunk = Chunk::new(5, 0);
-        assert_eq!((chunk.cut(3), chunk.cut(3)), (Some(2), None));
+        assert_eq!((chunk.cut(6), chunk.cut(3), chunk.cut(3)), (None, Some(2), None));
         assert!(chunk.finish(0, results(0..3)).is_ok());
+        assert_eq!(chunk.cut(2), None, "three have been told");
         let unwanted = Chunk::new(5, 0);
         unwanted.abandon();
         assert_eq!(unwanted.cut(1), None, "nobody wants the rest");

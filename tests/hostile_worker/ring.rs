@@ -10,7 +10,8 @@ use super::*;
 const SLOTS_AT: usize = 16 << 10;
 const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
-const REQUESTS_AT: usize = REPLIES_BELL_AT + 128;
+const NEXT_CALL_AT: usize = REPLIES_BELL_AT + 64;
+const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const FRAMES: usize = 64 << 10;
 const RING: usize = 128 + FRAMES;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
@@ -60,6 +61,7 @@ fn noise(seed: u64) -> impl Iterator<Item = u64> {
 #[task]
 fn scribble(what: &str, number: u64, then: &str) {
     match what {
+        "nothing" => {}
         "a count of what was written" => put(REPLIES_AT, [number]),
         "a count of what was read" => put(REQUESTS_AT + 64, [number]),
         "a frame of unknown kind" => forge(&frame(77, 1, 0), 0),
@@ -68,6 +70,9 @@ fn scribble(what: &str, number: u64, then: &str) {
         "a second ready" => forge(&frame(5, 1, 0), 0),
         "a frame that waits for what never comes" => forge(&frame(6, 1, 0), number),
         "states of the bells" => put(REQUESTS_BELL_AT, [number; 16]),
+        "the call that is next" => put(NEXT_CALL_AT, [number]),
+        "results that were left" => put(NEXT_CALL_AT + 8, [number]),
+        "how far a call has come" => put(NEXT_CALL_AT + 16, [number]),
         "states of tasks" => put(SLOTS_AT, noise(number).take(2048)),
         "last words" => put(0, noise(number).take(SLOTS_AT / 8)),
         "noise in the ring" => put(REPLIES_AT, noise(number).take(RING / 8)),
@@ -82,6 +87,22 @@ fn scribble(what: &str, number: u64, then: &str) {
         "die" => std::process::abort(),
         _ => unreachable!("{then}"),
     }
+}
+
+/// The culprit is one of many calls that travel together. Each of the others has one outcome, and soon, and a value is
+/// true.
+fn costs_its_chunk(what: &str, number: u64) {
+    let pool = ProcessPoolExecutor::builder().max_workers(2).max_message_size(LIMIT).build().expect("a pool");
+    for then in ["return", "die"] {
+        let began = Instant::now();
+        let calls = (0..60).map(|n| if n == 20 { (what, number, then) } else { ("nothing", n, "return") });
+        let outcomes: Vec<_> = pool.map(scribble, calls).chunksize(30).into_iter().collect();
+        assert_eq!(outcomes.len(), 60, "{what} {number:#x}, then {then}");
+        assert!(outcomes[30..].iter().all(Result::is_ok), "{what} {number:#x}, then {then}: another chunk");
+        assert!(outcomes[20].is_err() || then == "return", "{what} {number:#x}, then {then}");
+        assert!(began.elapsed() < DETECT, "{what} {number:#x}, then {then}: {:?}", began.elapsed());
+    }
+    pool.shutdown(true).wait();
 }
 
 /// Whatever was scribbled, others are not hurt, and what becomes of the culprit is known in time. What hangs is
@@ -118,6 +139,17 @@ support::isolated! {
     fn a_frame_that_waits_for_what_never_comes_holds_nobody_up() {
         for after in [1 << 20, 1 << 63, u64::MAX] {
             costs_one_task("a frame that waits for what never comes", after);
+        }
+    }
+
+    fn a_call_that_scribbles_costs_its_chunk_at_most() {
+        for number in [0, 1, 21 << 32 | 8, 1 << 20, 1 << 32, 1 << 63, u64::MAX] {
+            for what in ["the call that is next", "results that were left", "how far a call has come"] {
+                costs_its_chunk(what, number);
+            }
+        }
+        for seed in 1..4 {
+            costs_its_chunk("noise in the ring", seed);
         }
     }
 
