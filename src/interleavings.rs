@@ -306,6 +306,22 @@ fn workers_that_are_replaced_after_each_task_lose_none() {
 }
 
 #[test]
+fn chunks_give_each_result_once_and_what_nobody_wants_ends() {
+    explore(|| {
+        let pool = pool(2).build().unwrap();
+        let ids: Vec<_> = (0..5).map(|_| id()).collect();
+        let in_order = pool.map(work, ids.clone()).chunksize(3).into_iter();
+        assert!(in_order.map(Result::unwrap).eq(ids.iter().copied()));
+        let others: Vec<_> = (0..5).map(|_| id()).collect();
+        let mut as_done = pool.map(work, others.clone()).chunksize(3).unordered().into_iter();
+        assert!(others.contains(&as_done.next().unwrap().unwrap()));
+        drop(as_done);
+        pool.shutdown(true).wait();
+        assert!(ids.into_iter().all(|id| runs(id) == 1) && others.into_iter().all(|id| runs(id) <= 1));
+    });
+}
+
+#[test]
 fn a_resize_while_tasks_come_in_loses_none() {
     explore(|| {
         let pool = pool(2).build().unwrap();

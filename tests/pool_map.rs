@@ -144,10 +144,10 @@ support::isolated! {
         let pool = pool();
         let taken = AtomicU32::new(0);
         let endless = (0_u64..).inspect(|_| _ = taken.fetch_add(1, Ordering::Relaxed));
-        let mut squares = pool.chunksize(1).imap(square, endless).into_iter();
+        let mut squares = pool.chunksize(1).imap(square, endless).buffersize(8).into_iter();
         for n in 0..100 {
             assert_eq!(squares.next().expect("endless").expect("a value"), n * n);
-            // Four chunks of one item for each of two workers, and the one that was taken.
+            // Those that are held, and the one that was taken.
             assert!(u64::from(taken.load(Ordering::Relaxed)) <= n + 9);
         }
     }
