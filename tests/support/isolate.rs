@@ -95,10 +95,20 @@ fn keep(path: &str) -> ! {
 /// The test's life: baseline, body, census.
 fn perform<O: Termination>(body: impl FnOnce() -> O) -> ! {
     die_with_parent();
+    heed_interrupts();
     census::begin();
     assert!(body().report() == ExitCode::SUCCESS, "the body of the test returned an error");
     census::end();
     exit(PASSED);
+}
+
+/// What runs in the background of a shell may have been told to ignore interrupts; tests begin as if nobody had.
+#[allow(unsafe_code, reason = "what to do at a signal")]
+fn heed_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: back to the default, which runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// A killed test run takes its tests along; their workers then follow by the crate's own promise.
