@@ -1,6 +1,8 @@
 //! Which lines of which files contain this text? One task per file, answers in the order of the files.
 //!
 //! `cargo run --example search_files [-- TEXT [DIR]]`, by default for the tasks of these examples
+//!
+//! In Python: `pool.starmap(search, [(text, file) for file in files])`. One file that is no text fails all of it there.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

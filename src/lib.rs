@@ -185,6 +185,9 @@ pub mod connection {
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}
 
+#[doc = include_str!("features.md")]
+pub mod features {}
+
 /// Becomes a worker if this process was started as one; otherwise does nothing and returns.
 ///
 /// With the feature `auto-init`, which is on by default, this happens before `main` and the call is not needed.

@@ -216,7 +216,7 @@ fn the_changelog_names_the_current_version() {
 }
 
 /// Tests that are about something else than a promise of the page.
-const NO_PROMISES: [&str; 14] = [
+const NO_PROMISES: [&str; 15] = [
     "architecture",
     "bad_input",
     "context",
@@ -224,6 +224,7 @@ const NO_PROMISES: [&str; 14] = [
     "examples",
     "inline_mode",
     "map",
+    "python_features",
     "support_itself",
     "task_macro",
     "task_refusals",

@@ -71,7 +71,7 @@ fn number(text: &str) -> usize {
 /// Tests of examples by their names; the names are also checked against the directory.
 macro_rules! examples {
     ($($example:ident: fn $name:ident() $body:block)+) => {
-        const EXAMPLES: &[&str] = &[$(stringify!($example)),+];
+        pub(crate) const EXAMPLES: &[&str] = &[$(stringify!($example)),+];
 
         crate::support::isolated! {
             timeout = 180;
@@ -79,6 +79,10 @@ macro_rules! examples {
         }
     };
 }
+
+/// The programs of Python's tutorials. Down here because it uses the macro.
+#[path = "examples/tutorials.rs"]
+mod tutorials;
 
 /// Tested in files of their own.
 const ELSEWHERE: [&str; 2] = ["tokio_server", "word_count"];
@@ -89,7 +93,7 @@ fn no_example_is_forgotten() {
     let entries =
         fs::read_dir(dir).expect("there are examples").map(|entry| entry.expect("they can be listed"));
     let names = entries.map(|entry| entry.path().file_stem().expect("a name").to_string_lossy().into_owned());
-    let tested = EXAMPLES.iter().chain(&ELSEWHERE).map(|name| (*name).to_owned());
+    let tested = EXAMPLES.iter().chain(tutorials::EXAMPLES).chain(&ELSEWHERE).map(|name| (*name).to_owned());
     assert_eq!(names.collect::<BTreeSet<_>>(), tested.collect());
 }
 
@@ -202,7 +206,7 @@ examples! {
         assert!(nowhere.stderr.starts_with("/nonexistent/directory cannot be searched: "), "{}", nowhere.stderr);
 
         let plain = run_plain("search_files");
-        assert!(plain.stdout.contains("search_files.rs:12: #[task]"), "{}", plain.stdout);
+        assert!(plain.stdout.contains("search_files.rs:14: #[task]"), "{}", plain.stdout);
     }
 
     blur_images: fn blur_images_writes_blurred_pictures_and_goes_on_after_a_bad_one() {
