@@ -347,7 +347,8 @@ impl ChildProcess {
     }
 
     /// Interrupts the process, and everything in its process group, as Ctrl-C does: SIGINT. Does not wait. One that has
-    /// ended is left alone. Python's `interrupt` of 3.14.
+    /// ended is left alone. A program that ignores interrupts, as in the background of a shell, has processes that do.
+    /// Python's `interrupt` of 3.14.
     ///
     /// # Examples
     ///
@@ -363,6 +364,10 @@ impl ChildProcess {
     ///
     /// let process = Process::new(park, ()).start()?;
     /// process.interrupt();
+    /// # if process.join_timeout(std::time::Duration::from_secs(2)).is_none() {
+    /// #     process.kill(); // interrupts are ignored here
+    /// #     return Ok(());
+    /// # }
     /// process.join();
     /// assert_eq!(process.exitcode(), Some(-2));
     /// # Ok::<(), procpool::StartError>(())
