@@ -110,9 +110,9 @@ fn frame(kind: u8, seq: u64, len: u64) -> Vec<u8> {
 }
 
 /// Runs a culprit between innocents, and wants its error soon and everybody else unharmed.
-fn alone_is_hurt(
+fn alone_is_hurt<T: serde::de::DeserializeOwned>(
     what: &str,
-    submit: impl FnOnce(&ProcessPoolExecutor) -> procpool::TaskFuture<()>,
+    submit: impl FnOnce(&ProcessPoolExecutor) -> procpool::TaskFuture<T>,
 ) -> Option<TaskError> {
     let ledger = Ledger::create();
     let path = ledger.path();

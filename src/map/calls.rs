@@ -1,6 +1,7 @@
 //! The results of calls that went to a worker as one task, wherever they went on.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use futures::stream::Stream;
 use serde::de::DeserializeOwned;
 
 use super::window::Step;
-use crate::error::TaskError;
+use crate::error::{Phase, TaskError};
 use crate::scheduler::chunk::Rest;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Cancel;
@@ -22,6 +23,26 @@ use crate::wire::attach::Handles;
 use crate::wire::codec::{self, Source};
 use crate::wire::frame::Kind;
 use crate::wire::records;
+
+/// Calls whose results nobody will tell.
+struct Lost {
+    calls: Range<u32>,
+    error: TaskError,
+    broken_off: Option<(u32, Phase)>,
+}
+
+impl Lost {
+    fn next(&mut self) -> Option<TaskError> {
+        let call = self.calls.next()?;
+        let error = self.error.clone();
+        Some(match self.broken_off {
+            Some((at, phase)) if call == at => error.at(phase),
+            // Its worker began with the next one.
+            Some((at, _)) if call < at => error.at(Phase::Replying),
+            _ => error,
+        })
+    }
+}
 
 /// A stream of the results of so many calls, in their order.
 pub(super) struct Calls<T> {
@@ -38,6 +59,8 @@ pub(super) struct Calls<T> {
     at: usize,
     /// How the task of this chunk was settled.
     settled: Option<Outcome>,
+    /// Calls of a chunk that came to an end without their results: they come before those of the next chunk.
+    lost: Option<Lost>,
     /// What each call gets that is left.
     failed: Option<TaskError>,
     value: PhantomData<fn() -> T>,
@@ -55,6 +78,7 @@ impl<T: DeserializeOwned> Calls<T> {
             results: Message::default(),
             at: 0,
             settled: None,
+            lost: None,
             failed: None,
             value: PhantomData,
         }
@@ -91,20 +115,17 @@ impl<T: DeserializeOwned> Calls<T> {
         let ending = self.part.chunk.ending();
         let step = match outcome {
             Outcome::Value { nanos, .. } => {
-                self.failed = None;
                 (self.given > 0).then(|| Step::Took(Duration::from_nanos(nanos / u64::from(self.given))))
             }
             Outcome::Failed(error) => {
-                let step = ending.broken_off.map(|phase| Step::Result(Err(error.clone().at(phase))));
-                self.failed = Some(error);
-                step
+                self.lost = Some(Lost { calls: ending.untold, error, broken_off: ending.broken_off });
+                None
             }
         };
         if let Some(rest) = ending.rest {
             self.part = rest;
             self.given = 0;
-            self.failed = None;
-        } else if self.left > 0 && self.failed.is_none() {
+        } else if self.lost.is_none() {
             self.failed = Some(verdict::untold(self.part.slot.task));
         }
         step
@@ -122,6 +143,12 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
             {
                 this.left -= 1;
                 return Poll::Ready(Some(Step::Result(result)));
+            }
+            if this.left > 0
+                && let Some(error) = this.lost.as_mut().and_then(Lost::next)
+            {
+                this.left -= 1;
+                return Poll::Ready(Some(Step::Result(Err(error))));
             }
             if let Some(error) = this.failed.as_ref() {
                 let error = (this.left > 0).then(|| error.clone());
@@ -144,7 +171,6 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
                 Poll::Pending => {
                     let outcome = this.settled.take();
                     if let Some(step) = outcome.and_then(|outcome| this.turn_over(outcome)) {
-                        this.left = this.left.saturating_sub(u32::from(matches!(step, Step::Result(_))));
                         return Poll::Ready(Some(step));
                     }
                     continue;

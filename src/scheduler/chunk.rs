@@ -4,6 +4,7 @@
 //! chunk, when a slow call holds it up or when its worker dies. Then only the call that the worker was at is lost.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -34,8 +35,8 @@ struct State {
     rest: Option<Rest>,
     /// Nobody wants the results.
     abandoned: bool,
-    /// Its worker died during the call after those that were told, which had come so far.
-    broken_off: Option<Phase>,
+    /// Its worker died during this call, which had come so far.
+    broken_off: Option<(u32, Phase)>,
 }
 
 /// Where calls go on that were taken back.
@@ -51,7 +52,10 @@ pub(crate) struct Rest {
 /// What there is to know of a chunk whose task is settled.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) broken_off: Option<Phase>,
+    /// The calls whose results nobody has told.
+    pub(crate) untold: Range<u32>,
+    /// The call that its worker died during, which had come so far.
+    pub(crate) broken_off: Option<(u32, Phase)>,
     pub(crate) rest: Option<Rest>,
 }
 
@@ -108,7 +112,7 @@ impl Chunk {
         // What cannot be is of a worker that has lied, and is as good as nothing.
         let _ = self.add(first, Message { bytes: left, ..Message::default() });
         let mut state = self.state();
-        state.broken_off = lost.filter(|_| state.told <= call.min(state.end));
+        state.broken_off = lost.filter(|_| state.told <= call.min(state.end)).map(|phase| (call, phase));
     }
 
     /// The calls after the first so many are no longer of this chunk. Says how many they are, if anybody wants them.
@@ -157,7 +161,7 @@ impl Chunk {
     /// For when the task is settled and all results have been taken.
     pub(crate) fn ending(&self) -> Ending {
         let mut state = self.state();
-        Ending { broken_off: state.broken_off, rest: state.rest.take() }
+        Ending { untold: state.told..state.end, broken_off: state.broken_off, rest: state.rest.take() }
     }
 }
 
@@ -220,6 +224,7 @@ mod test {
             assert_eq!(told(&chunk), (0..expected).collect::<Vec<u8>>(), "{first} {begun}");
             assert_eq!(chunk.ending().broken_off.is_some(), broken_off, "{first} {begun}");
             assert_eq!(chunk.cut(begun), Some(6 - begun));
+            assert_eq!(chunk.ending().untold, u32::from(expected)..begun, "{first} {begun}");
         }
     }
 

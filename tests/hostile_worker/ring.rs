@@ -57,9 +57,9 @@ fn noise(seed: u64) -> impl Iterator<Item = u64> {
     .skip(1)
 }
 
-/// Writes into the page what no worker writes, then returns, hangs or dies.
+/// Writes into the page what no worker writes, then returns its number, hangs or dies.
 #[task]
-fn scribble(what: &str, number: u64, then: &str) {
+fn scribble(what: &str, number: u64, then: &str) -> u64 {
     match what {
         "nothing" => {}
         "a count of what was written" => put(REPLIES_AT, [number]),
@@ -87,6 +87,7 @@ fn scribble(what: &str, number: u64, then: &str) {
         "die" => std::process::abort(),
         _ => unreachable!("{then}"),
     }
+    number
 }
 
 /// The culprit is one of many calls that travel together. Each of the others has one outcome, and soon, and a value is
@@ -99,6 +100,13 @@ fn costs_its_chunk(what: &str, number: u64) {
         let outcomes: Vec<_> = pool.map(scribble, calls).chunksize(30).into_iter().collect();
         assert_eq!(outcomes.len(), 60, "{what} {number:#x}, then {then}");
         assert!(outcomes[30..].iter().all(Result::is_ok), "{what} {number:#x}, then {then}: another chunk");
+        for (n, value) in (0..).zip(&outcomes).filter_map(|(n, outcome)| Some((n, *outcome.as_ref().ok()?))) {
+            assert_eq!(
+                value,
+                if n == 20 { number } else { n },
+                "{what} {number:#x}, then {then}: of another call"
+            );
+        }
         assert!(outcomes[20].is_err() || then == "return", "{what} {number:#x}, then {then}");
         assert!(began.elapsed() < DETECT, "{what} {number:#x}, then {then}: {:?}", began.elapsed());
     }
