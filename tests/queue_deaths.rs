@@ -24,7 +24,7 @@ struct Item {
 
 impl Item {
     fn new(producer: u64, number: u64, handle: Option<Sender<u32>>) -> Item {
-        let size = if number % 997 == 0 { 40_000 } else { number % 13 };
+        let size = if number.is_multiple_of(997) { 40_000 } else { number % 13 };
         Item { producer, number, body: (0..size).map(|at| at ^ number ^ producer << 40).collect(), handle }
     }
 
@@ -51,7 +51,8 @@ fn words() -> u64 {
 fn produce(out: Producer<Item>, account: Account, producer: u64, with_handles: bool) {
     let mut number = 0;
     while !account.stop.is_set() && number < ITEMS {
-        let handle = (with_handles && number % 5 == 0).then(|| Pipe::simplex::<u32>().expect("a pipe").0);
+        let handle =
+            (with_handles && number.is_multiple_of(5)).then(|| Pipe::simplex::<u32>().expect("a pipe").0);
         out.put(&Item::new(producer, number, handle)).expect("somebody gets it");
         number += 1;
         account.put.store(producer as usize, number);

@@ -218,7 +218,8 @@ impl Store {
         let (spill_head, spill_tail) = (self.get(SPILL_HEAD), self.get(SPILL_TAIL));
         let in_order = spill_head >= spill_tail;
         let leaving = self.get(LEFT);
-        if left.swap(leaving, Ordering::Relaxed) != leaving || !in_order || tail / WORD % LOOK == 0 {
+        if left.swap(leaving, Ordering::Relaxed) != leaving || !in_order || (tail / WORD).is_multiple_of(LOOK)
+        {
             self.page.members().bury(|| {});
             if bell.is_gone() {
                 // The next one is to look as well.
