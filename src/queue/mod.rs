@@ -5,6 +5,8 @@ mod ends;
 mod entry;
 mod parcels;
 mod store;
+#[cfg(test)]
+mod test;
 mod travel;
 
 use std::fmt;

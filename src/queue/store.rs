@@ -74,6 +74,8 @@ struct Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
+        #[cfg(test)]
+        super::test::step();
         self.store.page.unlock(self.held, thread::panicking());
     }
 }
@@ -117,6 +119,8 @@ impl Store {
 
     #[inline]
     pub(super) fn set(&self, index: usize, value: u64) {
+        #[cfg(test)]
+        super::test::step();
         self.word(index).store(value, Ordering::Release);
     }
 
