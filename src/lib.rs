@@ -64,7 +64,7 @@
 //! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself;
 //! [`TaskOptions`] with [`Retry`] and [`Escalation`]; [`Limits`], [`Builder::on_worker_event`], [`Builder::inline`] for
 //! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c); [`sync`] for locks and shared numbers,
-//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]. Those who know `concurrent.futures` find
+//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]; [`Pipe`] and [`Queue`]. Those who know `concurrent.futures` find
 //! everything under its name: see [`from_python`].
 //!
 //! # How it works
@@ -129,6 +129,7 @@ mod pipe;
 mod pool;
 mod primitive;
 mod process;
+mod queue;
 mod scheduler;
 mod shared;
 mod submit;
@@ -149,9 +150,9 @@ pub use descriptor::Descriptor;
 #[cfg(feature = "sandbox")]
 pub use error::Protection;
 pub use error::{
-    CodecSide, CompletedTimeout, ExitCause, HandshakeError, LimitHit, Panic, Phase, Ran, RecvError, Refusal,
-    SendError, StartError, StillRunning, SubmitError, TaskError, TaskErrorKind, WaitTimeout, What,
-    WorkerExit,
+    CodecSide, CompletedTimeout, ExitCause, GetError, HandshakeError, JoinError, LimitHit, Panic, Phase,
+    PutError, Ran, RecvError, Refusal, SendError, StartError, StillRunning, SubmitError, TaskError,
+    TaskErrorKind, WaitTimeout, What, WorkerExit,
 };
 pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
@@ -172,6 +173,7 @@ pub use process::{
     cpu_count, current_process, parent_process,
 };
 pub use procpool_macros::task;
+pub use queue::{Consumer, Items, JoinableQueue, Producer, Queue, SimpleQueue};
 pub use shared::{ShareableItem, ShareableList, Shared, SharedMemory};
 pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
 pub use task::Task;

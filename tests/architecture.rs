@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 7] = [
     &["faults", "sys", "park", "primitive", "worker_event", "error"],
     &["wire"],
     &["task", "transport", "descriptor", "shared", "sync"],
-    &["worker", "pipe"],
+    &["worker", "queue", "pipe"],
     &["launch"],
     &["scheduler"],
     &[

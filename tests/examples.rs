@@ -115,6 +115,13 @@ examples! {
         );
     }
 
+    producer_consumer: fn producer_consumer_gets_every_item_and_survives_a_crash() {
+        let output = run_plain("producer_consumer");
+        assert_eq!(output.line("items:"), "40 of 40, each of them once");
+        assert_eq!(output.line("after a crash:"), "5 items, and the end");
+        assert_eq!(output.line("not joined before all is done:"), "20 done");
+    }
+
     shared_counter: fn shared_counter_loses_nothing_and_the_lock_of_a_dead_worker_goes_on() {
         let output = run_plain("shared_counter");
         assert_eq!(output.line("under the lock:"), "80000 of 80000");

@@ -31,7 +31,7 @@ impl<W: Fn()> Drop for Cancel<W> {
 
 /// Runs `wait` on a thread that may block. If this future is dropped, its patience ends after `rouse` was called, and
 /// what it has got all the same is dropped.
-pub(super) async fn wait<T: Send + 'static>(
+pub(crate) async fn wait<T: Send + 'static>(
     rouse: impl Fn(),
     wait: impl FnOnce(&Patience<'_>) -> T + Send + 'static,
 ) -> io::Result<T> {

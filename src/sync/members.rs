@@ -18,7 +18,7 @@ use super::patience::Patience;
 use super::word;
 
 /// How many processes can have an object open at a time.
-pub(super) const MEMBERS: usize = 240;
+pub(crate) const MEMBERS: usize = 240;
 
 /// A list node stands for each word, and takes that much.
 const STRIDE: usize = 16;
@@ -34,12 +34,12 @@ const USED_AT: usize = REST_AT;
 const EVENT_AT: usize = REST_AT + 8;
 const WORDS_AT: usize = REST_AT + 64;
 
-pub(super) struct Members {
+pub(crate) struct Members {
     map: Arc<KeptMap>,
 }
 
 /// This process among them. It leaves when this is dropped.
-pub(super) struct Member {
+pub(crate) struct Member {
     kept: Kept,
     map: Arc<KeptMap>,
     index: usize,
@@ -57,9 +57,9 @@ fn counted(word: u64) -> u64 {
 }
 
 impl Members {
-    pub(super) const BYTES: usize = WORDS_AT - REST_AT + MEMBERS * STRIDE;
+    pub(crate) const BYTES: usize = WORDS_AT - REST_AT + MEMBERS * STRIDE;
 
-    pub(super) fn new(map: Arc<KeptMap>) -> io::Result<Members> {
+    pub(crate) fn new(map: Arc<KeptMap>) -> io::Result<Members> {
         if map.len() < REST_AT + Members::BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory of the object is too small"));
         }
@@ -67,7 +67,7 @@ impl Members {
     }
 
     /// Makes this process a member.
-    pub(super) fn join(&self) -> io::Result<Member> {
+    pub(crate) fn join(&self) -> io::Result<Member> {
         for index in 0..MEMBERS {
             let word = word_at(&self.map, index);
             if word.load(Ordering::Acquire) != 0 {
@@ -98,24 +98,24 @@ impl Members {
     }
 
     /// What all living members count together.
-    pub(super) fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.words().map(|word| counted(word.load(Ordering::SeqCst))).fold(0, u64::saturating_add)
     }
 
     /// Nobody counts anything any more.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for word in self.words() {
             word.fetch_and(u32::MAX.into(), Ordering::SeqCst);
         }
     }
 
     /// Whether a member has died since somebody was inside.
-    pub(super) fn any_dead(&self) -> bool {
+    pub(crate) fn any_dead(&self) -> bool {
         self.words().any(|word| word.load(Ordering::SeqCst) as u32 & DIED != 0)
     }
 
     /// Makes room where members have died, after `bereaved` was called, if any have. For whoever holds the lock.
-    pub(super) fn bury(&self, bereaved: impl FnOnce()) {
+    pub(crate) fn bury(&self, bereaved: impl FnOnce()) {
         if !self.any_dead() {
             return;
         }
@@ -131,7 +131,7 @@ impl Members {
     }
 
     /// Something has happened for which so many should look again.
-    pub(super) fn announce(&self, count: u32) {
+    pub(crate) fn announce(&self, count: u32) {
         let event = self.map.word(EVENT_AT);
         let before = event.fetch_add(1, Ordering::SeqCst);
         if before >> 32 != 0 {
@@ -140,13 +140,13 @@ impl Members {
     }
 
     /// The number of the last event. To be read before one looks.
-    pub(super) fn event(&self) -> u32 {
+    pub(crate) fn event(&self) -> u32 {
         self.map.word(EVENT_AT).load(Ordering::SeqCst) as u32
     }
 
     /// Sleeps until something has happened since the event that was seen, or another member has died. False if it is
     /// enough. May return early.
-    pub(super) fn sleep(&self, member: &Member, seen: u32, patience: &Patience<'_>) -> bool {
+    pub(crate) fn sleep(&self, member: &Member, seen: u32, patience: &Patience<'_>) -> bool {
         let event = self.map.word(EVENT_AT);
         let mut waits = vec![(event, seen)];
         for word in self.words().filter(|&word| !std::ptr::eq(word, member.word())) {
@@ -174,7 +174,7 @@ impl Members {
     }
 
     /// Wakes all who sleep: one of them does not want to wait any more.
-    pub(super) fn rouse(&self) {
+    pub(crate) fn rouse(&self) {
         self.announce(u32::MAX);
     }
 }
@@ -188,17 +188,17 @@ fn announced(word: &AtomicU64) -> Option<u32> {
 }
 
 impl Member {
-    pub(super) fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &AtomicU64 {
         word_at(&self.map, self.index)
     }
 
     /// This process counts for so much more.
-    pub(super) fn add(&self, count: u32) {
+    pub(crate) fn add(&self, count: u32) {
         self.word().fetch_add(u64::from(count) << 32, Ordering::SeqCst);
     }
 
     /// And for so much less.
-    pub(super) fn subtract(&self, count: u32) {
+    pub(crate) fn subtract(&self, count: u32) {
         let less = |word: u64| word.checked_sub(u64::from(count) << 32);
         let _ = self.word().fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }

@@ -23,24 +23,24 @@
 //! may wait for ever or see numbers that nobody has stored, but nobody's memory is harmed, and nobody panics.
 
 mod array;
-mod asynchronous;
+pub(crate) mod asynchronous;
 mod barrier;
 mod condition;
 mod error;
 mod event;
 mod lock;
-mod members;
+pub(crate) mod members;
 #[cfg(all(test, shuttle))]
 mod model;
 mod monitor;
-mod page;
-mod patience;
+pub(crate) mod page;
+pub(crate) mod patience;
 pub(crate) mod plain;
 mod rlock;
 mod semaphore;
 mod slots;
 mod value;
-mod word;
+pub(crate) mod word;
 
 pub use array::{Array, ArrayGuard};
 pub use barrier::Barrier;

@@ -20,7 +20,7 @@ use super::word::{self, GaveUp, Word};
 /// What an object is, as its file says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Lock = 1,
     RLock = 2,
     Semaphore = 3,
@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Barrier = 7,
     Value = 8,
     Array = 9,
+    Queue = 10,
 }
 
 /// The kind is added to it. Another layout has another number.
@@ -44,15 +45,15 @@ const LOCK_AT: usize = 64;
 /// The process that holds the lock, or held it last.
 const HOLDER_AT: usize = LOCK_AT + 8;
 /// What belongs to one kind of object begins here. There are sixteen words of it.
-pub(super) const OWN_AT: usize = 128;
+pub(crate) const OWN_AT: usize = 128;
 /// The members, or what a `Value` or an `Array` holds.
-pub(super) const REST_AT: usize = 256;
+pub(crate) const REST_AT: usize = 256;
 
 /// How long the end of a holder is waited for whose death the kernel has told already: the last of its threads may be
 /// about to end.
 const LAST_BREATH: Duration = Duration::from_millis(50);
 
-pub(super) struct Page {
+pub(crate) struct Page {
     map: Arc<KeptMap>,
     handle: Handle,
     attached: PerProcess<Attached>,
@@ -62,23 +63,23 @@ pub(super) struct Page {
 
 /// The lock, held by this process.
 #[derive(Clone, Copy)]
-pub(super) struct Held {
+pub(crate) struct Held {
     owner: u32,
     pid: u32,
     /// Who held it last died with it.
-    pub(super) suspect: bool,
+    pub(crate) suspect: bool,
 }
 
 impl Held {
     /// False in a copy of the process that holds it.
     #[inline]
-    pub(super) fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.pid == own_pid()
     }
 }
 
 /// What this process has in the lists of its keepers.
-pub(super) struct Attached {
+pub(crate) struct Attached {
     pid: u32,
     lock: Kept,
     member: Option<Member>,
@@ -86,7 +87,7 @@ pub(super) struct Attached {
 
 impl Page {
     /// A new object of this kind, with room for so many bytes, or for members.
-    pub(super) fn create(kind: Kind, detail: u64, room: Option<usize>) -> io::Result<Page> {
+    pub(crate) fn create(kind: Kind, detail: u64, room: Option<usize>) -> io::Result<Page> {
         let room = room.unwrap_or(Members::BYTES);
         let len = REST_AT.checked_add(room).ok_or(io::ErrorKind::OutOfMemory)?;
         let (map, fd) = KeptMap::create(len)?;
@@ -97,7 +98,7 @@ impl Page {
     }
 
     /// An object that came from another process. All that its file says may be wrong.
-    pub(super) fn open(handle: Handle, kind: Kind) -> io::Result<Page> {
+    pub(crate) fn open(handle: Handle, kind: Kind) -> io::Result<Page> {
         let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
         let map = KeptMap::open(handle.as_fd())?;
         if map.len() < REST_AT || map.word(MAGIC_AT).load(Ordering::Acquire) != MAGIC + kind as u64 {
@@ -114,8 +115,10 @@ impl Page {
     }
 
     fn new(map: KeptMap, handle: Handle, kind: Kind) -> io::Result<Page> {
-        let has_members =
-            matches!(kind, Kind::Semaphore | Kind::BoundedSemaphore | Kind::Condition | Kind::Barrier);
+        let has_members = matches!(
+            kind,
+            Kind::Semaphore | Kind::BoundedSemaphore | Kind::Condition | Kind::Barrier | Kind::Queue
+        );
         let map = Arc::new(map);
         let members = has_members.then(|| Members::new(Arc::clone(&map))).transpose()?;
         let page = Page { map, handle, attached: PerProcess::new(), members };
@@ -123,26 +126,26 @@ impl Page {
         Ok(page)
     }
 
-    pub(super) fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    pub(super) fn map(&self) -> &KeptMap {
+    pub(crate) fn map(&self) -> &KeptMap {
         &self.map
     }
 
-    pub(super) fn detail(&self) -> u64 {
+    pub(crate) fn detail(&self) -> u64 {
         self.map.word(DETAIL_AT).load(Ordering::Acquire)
     }
 
     /// A word that belongs to the kind of the object.
     #[inline]
-    pub(super) fn own(&self, index: usize) -> &AtomicU64 {
+    pub(crate) fn own(&self, index: usize) -> &AtomicU64 {
         debug_assert!(index < (REST_AT - OWN_AT) / 8, "there are sixteen");
         self.map.word(OWN_AT + 8 * index)
     }
 
-    pub(super) fn members(&self) -> &Members {
+    pub(crate) fn members(&self) -> &Members {
         match &self.members {
             Some(members) => members,
             None => unreachable!("an object of this kind has members"),
@@ -167,7 +170,7 @@ impl Page {
         })
     }
 
-    pub(super) fn member(&self) -> io::Result<&Member> {
+    pub(crate) fn member(&self) -> io::Result<&Member> {
         match &self.attached()?.member {
             Some(member) => Ok(member),
             None => unreachable!("an object of this kind has members"),
@@ -180,7 +183,7 @@ impl Page {
 
     /// Takes the lock if it is free.
     #[inline]
-    pub(super) fn try_lock(&self) -> io::Result<Option<Held>> {
+    pub(crate) fn try_lock(&self) -> io::Result<Option<Held>> {
         let attached = self.attached()?;
         let owner = attached.lock.owner();
         if let Some(suspect) = word::try_lock(&self.lock_word(), owner) {
@@ -193,7 +196,7 @@ impl Page {
 
     /// Waits for the lock.
     #[inline]
-    pub(super) fn lock(&self, patience: &Patience<'_>) -> io::Result<Result<Held, GaveUp>> {
+    pub(crate) fn lock(&self, patience: &Patience<'_>) -> io::Result<Result<Held, GaveUp>> {
         let attached = self.attached()?;
         let owner = attached.lock.owner();
         let taken = match word::try_lock(&self.lock_word(), owner) {
@@ -227,7 +230,7 @@ impl Page {
 
     /// Frees the lock; if `suspect`, so that the next one is told. Does nothing in a copy of the process that holds it.
     #[inline]
-    pub(super) fn unlock(&self, held: Held, suspect: bool) {
+    pub(crate) fn unlock(&self, held: Held, suspect: bool) {
         if !held.is_ours() {
             return;
         }
@@ -239,7 +242,7 @@ impl Page {
     }
 
     /// The lock, if this process has it.
-    pub(super) fn held_here(&self) -> Option<Held> {
+    pub(crate) fn held_here(&self) -> Option<Held> {
         let attached = self.attached.get()?;
         let owner = attached.lock.owner();
         let is_held = self.lock_word().load() as u32 & OWNER == owner;
@@ -247,7 +250,7 @@ impl Page {
     }
 
     /// Wakes all who wait for the lock: one of them does not want it any more.
-    pub(super) fn rouse_lockers(&self) {
+    pub(crate) fn rouse_lockers(&self) {
         futex::wake_all(keeper::low_half(self.map.word(LOCK_AT)));
     }
 }
@@ -259,7 +262,7 @@ impl fmt::Debug for Page {
 }
 
 /// A word in shared memory.
-pub(super) struct KernelWord<'a>(pub(super) &'a AtomicU64);
+pub(crate) struct KernelWord<'a>(pub(crate) &'a AtomicU64);
 
 impl Word for KernelWord<'_> {
     #[inline]

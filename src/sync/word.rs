@@ -25,7 +25,7 @@ use std::time::Instant;
 use crate::sys::keeper::{DIED, OWNER, WAITERS};
 
 /// The word, and what the kernel does for those who use it.
-pub(super) trait Word {
+pub(crate) trait Word {
     fn load(&self) -> u64;
     /// Puts `new` in the place of `seen`, or gives what is there.
     fn exchange(&self, seen: u64, new: u64) -> Result<(), u64>;
@@ -41,7 +41,7 @@ pub(super) trait Word {
 
 /// Whoever waits has no more time, or does not want the lock any more.
 #[derive(Debug, PartialEq)]
-pub(super) struct GaveUp;
+pub(crate) struct GaveUp;
 
 /// Somebody else has the lock that should have been freed: the memory was written to by somebody who may not.
 #[derive(Debug, PartialEq)]

@@ -28,6 +28,7 @@ pub(crate) mod ready;
 pub(crate) mod sandbox;
 pub(crate) mod socket;
 pub(crate) mod source;
+pub(crate) mod spill;
 pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod thread_number;

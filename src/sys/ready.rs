@@ -38,3 +38,10 @@ pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Interest)], until: Option<Instant>) -
         }
     }
 }
+
+/// Whether the other end of a connected socket is gone in all processes. What it sent may still be here.
+pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
