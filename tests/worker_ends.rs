@@ -108,7 +108,8 @@ support::isolated! {
                 assert_eq!(future.result().expect("its outcome is its own"), id, "{how}");
             }
             ledger.assert_ran_exactly_once(0..20);
-            assert_eq!(ledger.starts(ENDING), 2, "{how}: both workers came to their end");
+            // One that ended badly while another had work was replaced, if that was quicker.
+            assert!(ledger.starts(ENDING) >= 2, "{how}: both workers came to their end");
             assert!(tagged_pids().is_empty(), "{how}");
         }
     }

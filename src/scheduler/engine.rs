@@ -199,8 +199,10 @@ impl Engine {
                 }
             }
             Effect::Divide { lane, seq } => {
+                let divided = core.divide(lane, seq, &mut later.wakers);
+                // No call begins any more behind the one that is slow: all results before it are there now.
                 core.hurry(lane, seq, &mut later.wakers);
-                if core.divide(lane, seq, &mut later.wakers) {
+                if divided {
                     return Some(Event::Tick);
                 }
             }
