@@ -33,19 +33,21 @@ fn deaf(ledger: &str, id: u64) {
 /// Leaves a mark when it is asked to end by SIGTERM, and ends.
 #[task]
 fn tidies_up(ledger: &str, id: u64) {
-    Ledger::record(ledger, id, Event::Started);
     let mut set: libc::sigset_t = unsafe {
         // SAFETY: a signal set is plain data, and is filled before it is read.
         std::mem::zeroed()
     };
-    let mut signal = 0;
-    // SAFETY: both pointers are of live locals; the signal is blocked in this thread before it is waited for.
+    // SAFETY: the pointer is of a live local.
     unsafe {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGTERM);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        libc::sigwait(&raw const set, &raw mut signal);
     }
+    // From here on the signal can only be waited for.
+    Ledger::record(ledger, id, Event::Started);
+    let mut signal = 0;
+    // SAFETY: both pointers are of live locals; the signal is blocked in this thread.
+    unsafe { libc::sigwait(&raw const set, &raw mut signal) };
     Ledger::record(ledger, id, Event::Finished);
     std::process::exit(0)
 }

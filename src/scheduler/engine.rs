@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Launch(LaneNo),
     Terminate(LaneNo),
     Kill(LaneNo),
+    Listen(LaneNo),
 }
 
 pub(super) type Brain = Machine<Job, Reply>;
@@ -170,6 +171,10 @@ impl Engine {
                     link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });
                     later.flush(link);
                 }
+            }
+            Effect::Listen { lane } => {
+                core.commands.push(Command::Listen(lane));
+                later.call = true;
             }
             Effect::Terminate { lane } => {
                 core.commands.push(Command::Terminate(lane));

@@ -121,6 +121,7 @@ impl Supervisor {
                     Command::Launch(lane) => self.launch(lane),
                     Command::Terminate(lane) => self.signal(lane, Process::terminate),
                     Command::Kill(lane) => self.signal(lane, Process::kill),
+                    Command::Listen(lane) => self.listen(lane, TURN),
                 }
             }
             if terminated && self.stations.iter().all(|station| station.worker.is_none()) {

@@ -101,6 +101,7 @@ impl<J: Clone, R> Machine<J, R> {
                 if stalled {
                     lane.relieved = true;
                     lane.pace.note(STALL);
+                    effects.push(Effect::Listen { lane: lane_no });
                 }
                 let look = lane.look.take_if(|at| *at <= now);
                 if let Some(&(seq, task)) = lane.sent.front().filter(|_| look.is_some()) {
@@ -142,6 +143,7 @@ impl<J: Clone, R> Machine<J, R> {
             }
             // The result is on its way, and counts if it comes.
             Phase::Replying => {
+                effects.push(Effect::Listen { lane });
                 let patience = *task.replying.get_or_insert(now) + limit.max(UNHEARD);
                 if patience <= now {
                     self.condemn(now, lane, Reason::Unresponsive, effects);

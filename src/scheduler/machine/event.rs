@@ -135,6 +135,8 @@ pub(crate) enum Effect<J, R> {
     Revoke { lane: LaneNo, seq: u64, task: TaskNo, why: Why },
     /// Look how far a task has come; answered by `Seen` before any other event.
     Inspect { lane: LaneNo, seq: u64, task: TaskNo },
+    /// Hear what the worker has said, although it has not called: it may have forgotten to.
+    Listen { lane: LaneNo },
     /// Some results of a task.
     Results { lane: LaneNo, job: J, reply: R },
     /// Take back what has not begun of a task that is many calls, and have it go on as another.

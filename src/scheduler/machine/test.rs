@@ -319,6 +319,7 @@ impl Play {
                     assert_eq!(seq, self.seqs[&(lane.0, task)]);
                     format!("inspect {} {task}", lane.0)
                 }
+                Effect::Listen { lane } => format!("listen {}", lane.0),
                 Effect::Retire { lane } => format!("retire {}", lane.0),
                 Effect::Kill { lane } => format!("kill {}", lane.0),
                 Effect::Roused => "roused".to_owned(),

@@ -484,6 +484,7 @@ impl World {
                 unreachable!("no task of this world is many calls")
             }
             Effect::Roused
+            | Effect::Listen { .. }
             | Effect::Ask { .. }
             | Effect::Started { .. }
             | Effect::Ended { .. }

@@ -51,6 +51,7 @@ fn a_slow_task_of_many_calls_is_divided_once_and_its_rest_goes_before_what_came_
         < send 0 1
         wakes 2ms
         at 2ms
+        < listen 0
         < divide 0 1
         submit 3
         split 1 2

@@ -380,6 +380,7 @@ fn the_tasks_of_a_worker_that_cannot_be_killed_settle_or_go_to_its_replacement()
         < send 0 3
         at 1ms
         at 10ms
+        < listen 0
         < revoke 0 3
         < revoke 0 2
         < inspect 0 1

@@ -138,6 +138,7 @@ fn a_result_on_its_way_wins() {
         at 10ms
         < inspect 0 1
         seen 1 replying
+        < listen 0
         at 11ms
         done 0 1
         < settle 1 ok
@@ -160,10 +161,12 @@ fn a_result_that_never_comes_is_not_waited_for_without_end() {
         at 10ms
         < inspect 0 1
         seen 1 replying
+        < listen 0
         wakes 30010ms
         at 30010ms
         < inspect 0 1
         seen 1 replying
+        < listen 0
         < kill 0
         down 0 replying
         < settle 1 died replying ran=yes
@@ -303,6 +306,7 @@ fn a_worker_that_takes_up_everything_and_starts_nothing_is_replaced() {
         < send 0 1
         < send 0 2
         at 4s
+        < listen 0
         < revoke 0 2
         kept 2
         at 5s

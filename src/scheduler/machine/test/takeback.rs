@@ -207,6 +207,7 @@ fn what_waits_behind_a_slow_task_is_taken_back_and_goes_elsewhere_in_order() {
         < roused
         wakes 2ms
         at 2ms
+        < listen 0
         < revoke 0 3
         < revoke 0 2
         taken 3
@@ -232,6 +233,7 @@ fn what_a_worker_took_up_in_time_stays_with_it() {
         up 1
         < roused
         at 2ms
+        < listen 0
         < revoke 0 3
         < revoke 0 2
         taken 3
@@ -257,6 +259,7 @@ fn a_worker_that_pretends_to_have_taken_up_everything_is_not_asked_again_and_aga
         < send 0 1
         < send 0 2
         at 2ms
+        < listen 0
         < revoke 0 2
         kept 2
         at 100ms
@@ -284,6 +287,7 @@ fn a_task_may_come_back_and_be_cancelled_in_one_moment() {
         < roused
         < retire 1
         at 2ms
+        < listen 0
         < revoke 0 2
         < roused
         < revoke 0 2
