@@ -64,8 +64,9 @@
 //! [`TaskFuture`], [`as_completed`], [`wait`], [`Map`]; [`TaskError`]; [`context()`] for what a task sees of itself;
 //! [`TaskOptions`] with [`Retry`] and [`Escalation`]; [`Limits`], [`Builder::on_worker_event`], [`Builder::inline`] for
 //! the debugger, [`shutdown_on_ctrl_c`](ProcessPoolExecutor::shutdown_on_ctrl_c); [`sync`] for locks and shared numbers,
-//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]; [`Pipe`] and [`Queue`]. Those who know `concurrent.futures` find
-//! everything under its name: see [`from_python`].
+//! [`Lock`], [`Semaphore`], [`Event`], [`Condition`], [`Barrier`], [`Value`], [`Array`]; [`Pipe`] and [`Queue`]; [`Manager`] with
+//! [`macro@managed`] for objects that many processes use. Those who know `concurrent.futures` find everything under its name:
+//! see [`from_python`].
 //!
 //! # How it works
 //!
@@ -121,6 +122,7 @@ pub mod fuzz;
 mod interleavings;
 mod launch;
 mod limits;
+mod manager;
 mod map;
 mod nested;
 mod options;
@@ -164,6 +166,7 @@ pub use executor::{Sandbox, SandboxReport};
 pub use faults::{Fault, Faults};
 pub use future::{Done, TaskFuture};
 pub use limits::Limits;
+pub use manager::{DictProxy, ListProxy, Manager, MethodCall, NamespaceProxy, Proxy, SetProxy, ValueProxy};
 pub use map::{Map, MapIter};
 pub use options::{Escalation, OnCancel, Retry, TaskOptions};
 pub use pipe::{Connection, Pipe, Receiver, RecvIter, Sender};
@@ -172,7 +175,7 @@ pub use process::{
     ChildProcess, CurrentProcess, ParentProcess, Process, ProcessHandle, ProcessStdio, active_children,
     cpu_count, current_process, parent_process,
 };
-pub use procpool_macros::task;
+pub use procpool_macros::{managed, task};
 pub use queue::{Consumer, Items, JoinableQueue, Producer, Queue, SimpleQueue};
 pub use shared::{ShareableItem, ShareableList, Shared, SharedMemory};
 pub use sync::{Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Value};
@@ -214,4 +217,9 @@ pub mod __private {
     pub use crate::task::{Call, Entry, Numbered, Reply, Returns, ReturnsAnything, TASKS, WrittenOnCancel};
     pub use linkme;
     pub use serde;
+
+    /// What `#[managed]` writes into programs.
+    pub mod managed {
+        pub use crate::manager::{Root, is, with_mut, with_ref};
+    }
 }

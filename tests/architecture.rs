@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 7] = [
     &["launch"],
     &["scheduler"],
     &[
+        "manager",
         "process",
         "pool",
         "executor",

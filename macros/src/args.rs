@@ -1,6 +1,6 @@
 //! What stands in the parentheses of `#[task(…)]`.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token};
@@ -25,6 +25,16 @@ pub(crate) struct Options {
     pub(crate) on_cancel: Option<OnCancel>,
     /// Where the library is, if it is not `::procpool`.
     pub(crate) library: Option<Path>,
+    /// The type that it is a method of, and what is known of it there. Not written by users.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// The type that a task is a method of.
+pub(crate) struct Owner {
+    /// Its name, which comes before that of the task.
+    pub(crate) name: String,
+    /// Tells whether an object is one that the method can be called on.
+    pub(crate) fits: TokenStream,
 }
 
 impl Parse for Options {

@@ -65,7 +65,10 @@ impl Expansion<'_> {
         let registered = match &options.name {
             Some(name) => quote!(#name),
             None => {
-                let name = name.unraw().to_string();
+                let mut name = name.unraw().to_string();
+                if let Some(owner) = &options.owner {
+                    name = format!("{}::{name}", owner.name);
+                }
                 quote!(::core::concat!(::core::module_path!(), "::", #name))
             }
         };
@@ -80,6 +83,7 @@ impl Expansion<'_> {
                 quote!(::core::option::Option::Some(#private::WrittenOnCancel::#written))
             }
         };
+        let method = option(options.owner.as_ref().map(|owner| &owner.fits));
         let passed = self.passed();
         let output = self.output();
         let run = self.run(&private);
@@ -105,6 +109,7 @@ impl Expansion<'_> {
                     const A_RESULT: bool = #private::Returns::<#output>::A_RESULT;
                     A_RESULT
                 },
+                method: #method,
                 number: #private::Numbered::new(),
             };
 
@@ -228,7 +233,7 @@ impl Expansion<'_> {
 }
 
 /// `()` for none, the item itself for one, a tuple for several.
-fn one_or_tuple<T: ToTokens>(items: impl Iterator<Item = T>, span: Span) -> TokenStream {
+pub(crate) fn one_or_tuple<T: ToTokens>(items: impl Iterator<Item = T>, span: Span) -> TokenStream {
     let items: Vec<_> = items.collect();
     match items.as_slice() {
         [item] => quote!(#item),

@@ -1,13 +1,15 @@
-//! The `#[task]` attribute of procpool. Use it through that crate, as `procpool::task`.
+//! The attributes of procpool, `#[task]` and `#[managed]`. Use them through that crate, as `procpool::task`.
 
 mod args;
 mod attributes;
 mod expand;
 mod lifetimes;
+mod managed;
 mod signature;
 
 use proc_macro::TokenStream;
 use quote::quote;
+use syn::parse::Parse;
 
 /// Makes a function a task: something that worker processes can run.
 ///
@@ -96,11 +98,63 @@ use quote::quote;
 /// `must_use` has no effect on calls, because they go through the pointer.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    beside_refusals(options, item, |options, function| expand::task(&options, &function))
+}
+
+/// Lets the methods of a type be called from other processes: writes a proxy for it.
+///
+/// ```text
+/// use procpool::{Manager, managed};
+///
+/// struct Account { balance: u64 }
+///
+/// #[managed]
+/// impl Account {
+///     pub fn open(deposit: u64) -> Account { Account { balance: deposit } }
+///     pub fn withdraw(&mut self, amount: u64) -> Result<u64, TooMuch> { … }
+///     pub fn balance(&self) -> u64 { self.balance }
+/// }
+///
+/// let manager = Manager::new()?;                              // a process that keeps objects
+/// let account = AccountProxy::open(&manager, 100).await?;     // makes one there
+/// let left = account.withdraw(30).await??;                    // from any process that has the proxy
+/// ```
+///
+/// The block stays as it is. Beside it comes a type of the name of the type and `Proxy`, which can be an argument or a
+/// result of tasks and methods, a message, and part of any value that is. It has
+///
+/// * for each function of the block that is `pub`, in whatever form, and has no `self` but returns the type, `Self`, or
+///   a `Result` or an `Option` of it: a function of the same name that makes the object in a manager. It takes a
+///   `&Manager` and the arguments, and returns a `MethodCall` of the proxy;
+/// * for each `pub` method with `&self` or `&mut self`: a method of the same name, with `&self` and the same arguments,
+///   that returns a `MethodCall`. Methods with `&self` run side by side, on threads of their own; one with `&mut self`
+///   runs alone. If that panics, the object is poisoned, as by a `std::sync::RwLock`, which it is behind;
+/// * `host(value)`, which has this very process keep a value, and `proxy()`, with what all proxies can do.
+///
+/// What is not `pub`, and what stands in other blocks, is not called from outside. The type is `Send` and `Sync`.
+///
+/// Arguments and results are as those of [`#[task]`](macro@task): owned results, up to twelve arguments, which may
+/// borrow; nothing generic, not async. Methods are named by the path of the type in errors.
+///
+/// # Options
+///
+/// - `proxy = Name`: the name of the proxy.
+/// - `crate = path`: where procpool is, if it is not `::procpool`.
+#[proc_macro_attribute]
+pub fn managed(options: TokenStream, item: TokenStream) -> TokenStream {
+    beside_refusals(options, item, |options, block| managed::managed(&options, &block))
+}
+
+/// What `expand` makes of the item; or what is wrong with it, and the item as it is, so that those who use it do not add
+/// errors of their own.
+fn beside_refusals<O: Parse, I: Parse>(
+    options: TokenStream,
+    item: TokenStream,
+    expand: impl FnOnce(O, I) -> syn::Result<proc_macro2::TokenStream>,
+) -> TokenStream {
     let original = proc_macro2::TokenStream::from(item.clone());
-    let expanded = syn::parse(options)
-        .and_then(|options| syn::parse(item).and_then(|function| expand::task(&options, &function)));
+    let expanded = syn::parse(options).and_then(|options| expand(options, syn::parse(item)?));
     let expanded = expanded.unwrap_or_else(|refusal| {
-        // The function stays, so that its callers do not add errors of their own.
         let refusal = refusal.into_compile_error();
         quote!(#refusal #original)
     });

@@ -252,6 +252,17 @@ pub enum TaskErrorKind {
     WouldDeadlock,
     /// The [`Process`](crate::Process) that was to run the task did not become ready.
     NotStarted(StartError),
+    /// The process that kept the object, whose method was called, has ended, or had no room for one more thread.
+    ManagerGone,
+    /// A method that changes the object panicked before, and may have left it half changed:
+    /// [`clear_poison`](crate::Proxy::clear_poison) says that it is sound.
+    Poisoned,
+    /// A method could not be called, because the system refused.
+    #[non_exhaustive]
+    Unreachable {
+        /// What the system said.
+        message: String,
+    },
 }
 
 impl TaskError {
@@ -357,6 +368,11 @@ impl TaskError {
         matches!(self.kind(), TimedOut { .. } | QueueTimedOut { .. } | MapTimedOut { .. })
     }
 
+    /// The process that kept the object has ended.
+    pub fn is_manager_gone(&self) -> bool {
+        matches!(self.kind(), TaskErrorKind::ManagerGone)
+    }
+
     /// The task panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.kind(), TaskErrorKind::Panicked(_))
@@ -442,6 +458,13 @@ impl fmt::Display for TaskErrorKind {
             TaskErrorKind::MapTimedOut { limit } => write!(f, "the map did not end within its timeout of {limit:?}"),
             TaskErrorKind::Invalid { message } => f.write_str(message),
             TaskErrorKind::NotStarted(cause) => write!(f, "the process did not start: {cause}"),
+            TaskErrorKind::ManagerGone => {
+                f.write_str("the process that kept the object has ended, or had no room for a thread")
+            }
+            TaskErrorKind::Poisoned => f.write_str(
+                "a method panicked before while it changed the object; if the object is sound, say so by `clear_poison`",
+            ),
+            TaskErrorKind::Unreachable { message } => write!(f, "the object could not be reached: {message}"),
             TaskErrorKind::WouldDeadlock => f.write_str(
                 "waiting here would never end: this callback runs on the thread that completes the pool's tasks; \
                  wait on another thread, or await",

@@ -18,6 +18,8 @@ use super::half::{In, Out};
 use super::link::Link;
 use super::packet::Kind;
 use crate::error::{RecvError, SendError};
+use crate::sys::ready::Interest;
+use crate::wire::attach::Handle;
 
 /// An end of a pipe that goes both ways, from [`Pipe::duplex`](super::Pipe::duplex): it sends `S` and receives `R`, and the
 /// other end the other way round.
@@ -38,6 +40,16 @@ impl<S, R> Connection<S, R> {
     pub(super) fn new(link: Arc<Link>) -> Connection<S, R> {
         let (out, input) = (Out::new(Arc::clone(&link), false), In::new(link, false));
         Connection { out, input, types: std::marker::PhantomData }
+    }
+
+    /// The end behind which this socket is, of packets.
+    pub(crate) fn of(handle: Handle) -> Connection<S, R> {
+        Connection::new(Arc::new(Link::new(handle)))
+    }
+
+    /// What to wait for it with.
+    pub(crate) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.out.link)
     }
 
     /// The two directions, each by itself, for two threads, futures or processes. Each is closed when it is dropped.
@@ -105,6 +117,16 @@ impl<S, R> Connection<S, R> {
 }
 
 impl<S: Serialize, R> Connection<S, R> {
+    /// Makes a value the next message: what was put before has left. It leaves by [`push`](Connection::push).
+    pub(crate) fn put(&mut self, value: &S) -> Result<(), SendError> {
+        self.out.put_value(value)
+    }
+
+    /// Sends as much as is possible now, and says what to wait for, if for anything.
+    pub(crate) fn push(&mut self) -> Result<Option<Interest>, SendError> {
+        self.out.attempt(Some(&mut self.input))
+    }
+
     /// Sends a message. Blocks while the socket has no room for it.
     ///
     /// # Errors

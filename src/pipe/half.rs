@@ -152,7 +152,7 @@ impl Out {
 
     /// Sends as much as is possible now. If this is one side of a connection, what comes meanwhile is taken in, so that
     /// the other side, which may be sending as well, gets on and makes room. Says what to wait for, if for anything.
-    fn attempt(&mut self, mut beside: Option<&mut In>) -> Result<Option<Interest>, SendError> {
+    pub(super) fn attempt(&mut self, mut beside: Option<&mut In>) -> Result<Option<Interest>, SendError> {
         loop {
             if self.flush()? {
                 return Ok(None);

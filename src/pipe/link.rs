@@ -14,25 +14,25 @@ use crate::wire::attach::Handle;
 /// One end. Nothing blocks in it but [`Link::wait`], whatever mode the descriptor is in: other processes that share it
 /// may have set that.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) handle: Handle,
+pub(crate) struct Link {
+    pub(crate) handle: Handle,
     /// A duplicate, which is registered with the reactor once somebody awaits: the reactor takes a number once only, and
     /// the handle may be known to it already.
     watched: OnceLock<Async<OwnedFd>>,
 }
 
 impl Link {
-    pub(super) fn new(handle: Handle) -> Link {
+    pub(crate) fn new(handle: Handle) -> Link {
         Link { handle, watched: OnceLock::new() }
     }
 
     /// Waits until the socket is ready, or at its end, at most until then; `false` if it is not.
-    pub(super) fn wait(&self, interest: Interest, until: Option<Instant>) -> io::Result<bool> {
+    pub(crate) fn wait(&self, interest: Interest, until: Option<Instant>) -> io::Result<bool> {
         Ok(ready::wait(&[(self.as_fd(), interest)], until)?[0])
     }
 
     /// Ready when the socket may be; look again then.
-    pub(super) fn poll(&self, interest: Interest, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&self, interest: Interest, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let watched = match self.watched.get() {
             Some(watched) => watched,
             None => match Async::new_nonblocking(self.as_fd().try_clone_to_owned()?) {

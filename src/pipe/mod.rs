@@ -17,7 +17,7 @@ pub use wait::{Waitable, wait, wait_async};
 
 use crate::sys::socket;
 use crate::wire::attach::Handle;
-use link::Link;
+pub(crate) use link::Link;
 
 /// Makes pipes, Python's `Pipe`: two ends, of which one usually goes to another process as an argument of a task.
 ///

@@ -76,6 +76,12 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// Something for the supervisor to do.
+    fn order(&mut self, command: Command, later: &mut Later) {
+        self.commands.push(command);
+        later.call = true;
+    }
+
     pub(super) fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
         self.links.get(lane.0)?.as_ref()
     }
@@ -157,14 +163,8 @@ impl Engine {
     /// Performs one effect. Some have an answer that the machine wants at once.
     fn perform(&self, core: &mut Core, effect: BrainEffect, later: &mut Later) -> Option<Event<Reply>> {
         match effect {
-            Effect::Launch { lane } => {
-                core.commands.push(Command::Launch(lane));
-                later.call = true;
-            }
-            Effect::Kill { lane } => {
-                core.commands.push(Command::Kill(lane));
-                later.call = true;
-            }
+            Effect::Launch { lane } => core.order(Command::Launch(lane), later),
+            Effect::Kill { lane } => core.order(Command::Kill(lane), later),
             Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
                     link.board.publish(seq);
@@ -172,14 +172,8 @@ impl Engine {
                     later.flush(link);
                 }
             }
-            Effect::Listen { lane } => {
-                core.commands.push(Command::Listen(lane));
-                later.call = true;
-            }
-            Effect::Terminate { lane } => {
-                core.commands.push(Command::Terminate(lane));
-                later.call = true;
-            }
+            Effect::Listen { lane } => core.order(Command::Listen(lane), later),
+            Effect::Terminate { lane } => core.order(Command::Terminate(lane), later),
             Effect::Started { lane, after } => {
                 let pid = core.link(lane).map_or(0, |link| link.pid);
                 later.events.push(WorkerEvent::Started { index: lane.0, pid, after });

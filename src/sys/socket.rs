@@ -46,7 +46,15 @@ pub(crate) fn maker(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     Ok((maker.pid.as_raw_nonzero().get().unsigned_abs(), maker.uid.as_raw()))
 }
 
-/// Sends all of `bytes` with two or three descriptors, into an empty socket.
+/// The process that made the pair of packet sockets that this descriptor is an end of.
+pub(crate) fn packet_maker(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    if !is_of_packets(fd) {
+        return Err(Errno::PROTOTYPE.into());
+    }
+    Ok(sockopt::socket_peercred(fd)?.pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+/// Sends all of `bytes` with up to three descriptors, into a socket that has room for them, or `WouldBlock`.
 pub(crate) fn send_with<const N: usize>(
     fd: BorrowedFd<'_>,
     bytes: &[u8],

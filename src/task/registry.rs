@@ -4,6 +4,7 @@
 //! task's number is its place in that order, and the hand-shake compares [`Registry::fingerprint`]. Nothing on
 //! the wire is an address.
 
+use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +37,8 @@ pub struct Entry {
     pub retries: Option<u32>,
     /// It returns a `Result`.
     pub fallible: bool,
+    /// It is a method: whether of this object.
+    pub method: Option<fn(&dyn Any) -> bool>,
     #[doc(hidden)]
     pub number: Numbered,
 }
@@ -174,6 +177,7 @@ mod test {
             on_cancel: None,
             retries: None,
             fallible: false,
+            method: None,
             number: Numbered::new(),
         }
     }

@@ -65,7 +65,8 @@ impl Handles {
         Handles((announced > 0).then(|| Box::new(Offer { announced, came })))
     }
 
-    fn collected(came: Vec<Handle>) -> Handles {
+    /// Those of a value, all of them.
+    pub(crate) fn of(came: Vec<Handle>) -> Handles {
         Handles((!came.is_empty()).then(|| Box::new(Offer { announced: came.len(), came })))
     }
 
@@ -155,7 +156,7 @@ pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Result<Handles, Stri
     let handles = match collected {
         None => Ok(Handles::default()),
         Some(collected) if collected.too_many => Err(too_many()),
-        Some(collected) => Ok(Handles::collected(collected.handles)),
+        Some(collected) => Ok(Handles::of(collected.handles)),
     };
     (encoded, handles)
 }

@@ -42,7 +42,7 @@ pub(super) fn serve_with_last_words(desk: Arc<Desk>) {
 }
 
 /// This thread runs tasks from now on: panics leave their place.
-pub(super) fn serve() {
+pub(crate) fn serve() {
     static HOOK: Once = Once::new();
     SERVING.with(|serving| serving.set(true));
     HOOK.call_once(|| {
