@@ -204,7 +204,6 @@ where
     }
 
     /// How many items there are.
-    #[expect(clippy::len_without_is_empty, reason = "whether it is empty is a call as well, and no shorter")]
     pub fn len(&self) -> MethodCall<usize> {
         self.raw.len()
     }

@@ -147,13 +147,11 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     }
 
     /// How many values there are.
-    #[expect(clippy::len_without_is_empty, reason = "whether it is empty is a call as well, and no shorter")]
     pub fn len(&self) -> MethodCall<usize> {
         self.raw.len()
     }
 
     /// All values, of one moment. Python's `l[:]`.
-    #[expect(clippy::wrong_self_convention, reason = "it is what a vector calls it")]
     pub fn to_vec(&self) -> MethodCall<Vec<T>> {
         self.raw.to_vec().reading(all)
     }

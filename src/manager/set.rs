@@ -79,13 +79,11 @@ impl<T: Serialize + DeserializeOwned> SetProxy<T> {
     }
 
     /// How many values there are.
-    #[expect(clippy::len_without_is_empty, reason = "whether it is empty is a call as well, and no shorter")]
     pub fn len(&self) -> MethodCall<usize> {
         self.raw.len()
     }
 
     /// All values, of one moment, in the order in which they came.
-    #[expect(clippy::wrong_self_convention, reason = "it is what a vector calls it")]
     pub fn to_vec(&self) -> MethodCall<Vec<T>> {
         self.raw.keys().reading(all)
     }
