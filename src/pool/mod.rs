@@ -294,8 +294,11 @@ impl Pool {
     {
         let mut first = None;
         let mut values = Vec::new();
-        for future in self.submit_all(task, items) {
-            match future.result() {
+        let items: Vec<_> = items.into_iter().collect();
+        let chunksize = self.chunksize_of(items.len());
+        // All of them are accepted before the first result is waited for: a pool that is closed meanwhile does them.
+        for result in self.executor.map(task, items).chunksize(chunksize).buffersize(usize::MAX) {
+            match result {
                 Ok(value) => values.push(value),
                 Err(error) => drop(first.get_or_insert(error)),
             }
@@ -545,6 +548,12 @@ impl Pool {
         AsyncResult::new(T::NAME, tasks, Arc::clone(&self.handle.calls))
     }
 
+    /// How many of so many items go together, unless that was said: a quarter of a worker's share, as in Python.
+    fn chunksize_of(&self, items: usize) -> usize {
+        let quarter = items.div_ceil(4 * self.executor.max_workers());
+        self.chunksize.unwrap_or(quarter.clamp(1, CHUNK_MAX))
+    }
+
     /// Submits all items, in chunks, when all have been encoded.
     fn submit_all<'a, T, I>(&self, task: T, items: I) -> Vec<TaskFuture<T::Output>>
     where
@@ -561,8 +570,7 @@ impl Pool {
         }
         let mut prepared =
             items.into_iter().map(|args| submitter.prepare(task, &args)).collect::<VecDeque<_>>();
-        let quarter = prepared.len().div_ceil(4 * self.executor.max_workers());
-        let chunksize = self.chunksize.unwrap_or(quarter.clamp(1, CHUNK_MAX));
+        let chunksize = self.chunksize_of(prepared.len());
         let mut futures = Vec::with_capacity(prepared.len());
         while !prepared.is_empty() {
             let chunk = prepared.drain(..chunksize.min(prepared.len())).collect();

@@ -8,7 +8,7 @@ use super::work::Size;
 use super::{Contestant, WORKERS, emit};
 
 /// Bytes that no other process shares, of memory of this process.
-fn private_bytes(pid: u32) -> Option<u64> {
+pub fn private_bytes(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
     let lines = text.lines().filter(|line| line.starts_with("Private_"));

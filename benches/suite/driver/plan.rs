@@ -47,7 +47,7 @@ impl Contestant {
             Kind::Procpool => true,
             // Of the others only Python's own has locks between processes, or pipes that are measured here.
             _ if matches!(workload.name, "locks" | "pipes") => self.name == "multiprocessing-pool",
-            _ => !matches!(workload.name, "async" | "growth"),
+            _ => !matches!(workload.name, "async" | "growth" | "warmed"),
         }
     }
 
@@ -245,6 +245,18 @@ pub(super) static WORKLOADS: [Workload; 15] = [
         "memory",
         "unique memory for each idle worker, of the parent for each pending task; threads of the parent",
         &[less("worker_kib", "KiB"), less("pending_bytes", "B"), told("parent_threads", "")],
+    ),
+    workload(
+        "warmed",
+        "a program with 1 GiB to load: its first result, one more worker, what that has for itself after reading it all",
+        &[
+            less("forkserver_first_ms", "ms"),
+            less("forkserver_next_ms", "ms"),
+            less("forkserver_private_mib", "MiB"),
+            told("spawn_first_ms", "ms"),
+            told("spawn_next_ms", "ms"),
+            told("spawn_private_mib", "MiB"),
+        ],
     ),
     workload(
         "growth",

@@ -5,6 +5,7 @@ mod counted;
 mod growth;
 mod locks;
 mod pipes;
+mod warmed;
 
 use std::time::Duration;
 
@@ -119,6 +120,7 @@ pub fn run(workload: &str, size: Size) -> bool {
         "growth" => growth::growth(size),
         "locks" => locks::locks(size),
         "pipes" => pipes::pipes(size),
+        "warmed" => warmed::warmed(size),
         _ => return contest::run::<Procpool>(workload, size),
     }
     true
