@@ -1,10 +1,11 @@
 //! The faults of this worker, and how they strike.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use crate::sys::per_process::PerProcess;
 use crate::sys::process;
 
 use super::Point;
@@ -17,21 +18,22 @@ struct Armed {
     task: AtomicU8,
 }
 
-static ARMED: OnceLock<Armed> = OnceLock::new();
+/// A copy of a process has its own, or none.
+static ARMED: PerProcess<Armed> = PerProcess::new();
 
 /// Another descriptor of the worker's channel, for faults that spoil it.
-static CHANNEL: OnceLock<OwnedFd> = OnceLock::new();
+static CHANNEL: PerProcess<OwnedFd> = PerProcess::new();
 
 pub(crate) fn keep_channel(channel: &OwnedFd) {
     if let Ok(channel) = channel.try_clone() {
-        let _ = CHANNEL.set(channel);
+        let _ = CHANNEL.get_or_make(|| Ok::<_, Infallible>(channel));
     }
 }
 
 /// The faults of this process from now on.
 pub(crate) fn arm(rules: Rules) {
     let hits = rules.iter().map(|_| AtomicU32::new(0)).collect();
-    let _ = ARMED.set(Armed { rules, hits, task: AtomicU8::new(0) });
+    let _ = ARMED.get_or_make(|| Ok::<_, Infallible>(Armed { rules, hits, task: AtomicU8::new(0) }));
 }
 
 /// The worker takes up a task that brings this fault.

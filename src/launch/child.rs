@@ -83,7 +83,7 @@ pub(super) enum Role {
     Template,
 }
 
-/// What a worker is told before it exists.
+/// What a worker is told before it exists, as it travels.
 pub(super) fn letter(
     worker: &Worker,
     index: usize,
@@ -91,11 +91,22 @@ pub(super) fn letter(
     nonce: [u8; 16],
     role: Role,
 ) -> Result<Vec<u8>, StartError> {
+    encode(&hello(worker, index, leaf, nonce, role)?)
+}
+
+/// What a worker is told before it exists.
+pub(super) fn hello(
+    worker: &Worker,
+    index: usize,
+    leaf: Option<&Leaf>,
+    nonce: [u8; 16],
+    role: Role,
+) -> Result<Hello, StartError> {
     let is_template = role == Role::Template;
     let mut bounds = if is_template { Bounds::default() } else { worker.bounds.clone() };
     bounds.groups = leaf.map_or_else(Vec::new, Leaf::folders);
     let preloads = worker.forks.as_ref().is_some_and(|forks| forks.preload.is_some());
-    encode(&Hello {
+    Ok(Hello {
         bounds,
         // Whoever only tells what is possible is none of the workers that a script counts.
         faults: if worker.is_probe() || is_template { Rules::default() } else { worker.faults.next_launch() },

@@ -19,12 +19,23 @@ use crate::transport::{Board, Inbound, Message, Outbound, Piece, Received};
 use crate::wire::attach::Handles;
 use crate::wire::codec;
 use crate::wire::frame::{Frame, Header, Kind};
+use crate::worker::place::{TEMPLATE, worker_name};
 
 use super::child::{self, DESCRIPTORS};
-use super::{Launched, Worker, start_refused};
+use super::{Launched, Worker, copy, start_refused};
+
+/// Where templates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// They are this program, started afresh.
+    Start,
+    /// It is a copy of this process, from the time at which the pool was built. There never is another.
+    Copy,
+}
 
 /// How to make templates, and the one there is.
 pub(crate) struct ForkServer {
+    pub(crate) origin: Origin,
     pub(crate) preload: Option<Preload>,
     /// How long a template may take to load what it is to load.
     pub(crate) start_timeout: Duration,
@@ -49,7 +60,13 @@ pub(crate) struct Template {
     watched: bool,
     /// It was asked for a copy that has not been taken over.
     asked: bool,
+    /// So many copies it was asked for, and not waited for any more.
+    owed: usize,
 }
+
+/// Why there are no more workers.
+const GONE: &str = "the copy of it that all workers are copies of has ended, and can be made while the pool is built only: \
+                    build another pool, or choose `StartMethod::ForkServer`, whose template is replaced";
 
 /// Bytes of what a template says, at most.
 const ANSWER_MAX: u64 = 1 << 20;
@@ -85,13 +102,48 @@ impl ForkServer {
         }
     }
 
+    /// Makes the template by a copy of this process, if it is to be one. On a thread of the program.
+    pub(crate) fn copy_this_process(&self, worker: &Worker) -> Result<(), StartError> {
+        if self.origin == Origin::Copy {
+            let template = Template::load(copy::start(worker)?, self)?;
+            *self.template() = Some(template);
+        }
+        Ok(())
+    }
+
     /// Makes sure that there is a template.
     pub(crate) fn prepare(&self, worker: &Worker) -> Result<(), StartError> {
         let mut template = self.template();
         if template.is_none() {
-            *template = Some(Template::start(worker, self)?);
+            if self.origin == Origin::Copy {
+                return Err(StartError::spawn("copy the program", io::Error::other(GONE)));
+            }
+            *template = Some(Template::load(child::start(worker, 0, child::Role::Template)?, self)?);
         }
         Ok(())
+    }
+
+    /// The children of the thread to which the kernel says that templates and their copies belong.
+    fn children(&self) -> Option<Vec<u32>> {
+        match self.origin {
+            // That of this thread, which has started it.
+            Origin::Start => process::own_children(),
+            Origin::Copy => process::children_of_first_thread(),
+        }
+    }
+
+    /// Kills and reaps the copies of a dead template of which it has told nobody.
+    fn reap_strays(&self, before: &[u32], index: usize) {
+        match self.origin {
+            Origin::Start => process::reap_strays(before),
+            // That thread may have started children of the program's own meanwhile.
+            Origin::Copy => {
+                let names = [TEMPLATE.to_owned(), worker_name(index)];
+                let is_copy = |pid: &u32| process::name_of(*pid).is_some_and(|name| names.contains(&name));
+                let new = self.children().unwrap_or_default().into_iter().filter(|pid| !before.contains(pid));
+                new.filter(is_copy).for_each(process::put_down);
+            }
+        }
     }
 
     pub(super) fn start(&self, worker: &Worker, index: usize) -> Result<Launched, StartError> {
@@ -102,15 +154,15 @@ impl ForkServer {
         let Some(there) = template.as_mut() else {
             return Err(StartError::spawn("copy a template", io::Error::other("it is gone")));
         };
-        let children_before = process::own_children();
-        let copied = there.copy(worker, index, Instant::now() + self.start_timeout);
+        let children_before = self.children();
+        let copied = there.copy(worker, index, Instant::now() + self.start_timeout, self.origin);
         // One that was asked and has not given what was asked for is of no use, and may have made a copy all the same.
         if there.asked
             && let Some(template) = template.take()
         {
             template.put_down();
             if let Some(before) = children_before {
-                process::reap_strays(&before);
+                self.reap_strays(&before, index);
             }
         }
         copied
@@ -118,10 +170,11 @@ impl ForkServer {
 }
 
 impl Template {
-    fn start(worker: &Worker, server: &ForkServer) -> Result<Template, StartError> {
-        let Launched { process, socket, board } = child::start(worker, 0, child::Role::Template)?;
-        let mut template =
-            Template { process, socket, inbound: Inbound::new(ANSWER_MAX), watched: false, asked: false };
+    /// Waits until a process that was started as a template has loaded what it is to load.
+    fn load(launched: Launched, server: &ForkServer) -> Result<Template, StartError> {
+        let Launched { process, socket, board } = launched;
+        let inbound = Inbound::new(ANSWER_MAX);
+        let mut template = Template { process, socket, inbound, watched: false, asked: false, owed: 0 };
         let mut outbound = Outbound::new(None, board.requests_bell());
         if let Some(Preload { task, body, .. }) = &server.preload {
             let header = Header { task: task.0, ..Header::new(Kind::Init) };
@@ -161,14 +214,40 @@ impl Template {
         process::is_ending(self.process.ended())
     }
 
+    /// Waits for the copies that it still owes, and ends them. `false` if they have not come by then.
+    fn collect(&mut self, board: &Board, until: Instant) -> Result<bool, StartError> {
+        let mut nothing = Outbound::new(None, board.requests_bell());
+        while self.owed > 0 {
+            let Some(answer) = self.converse(&mut nothing, until)? else { return Ok(false) };
+            self.owed -= 1;
+            let pid = answer.header.seq as u32;
+            if answer.header.kind == Kind::Ready
+                && process::pidfd(pid).is_ok_and(|copy| process::is_child(copy.as_fd()))
+            {
+                process::put_down(pid);
+            }
+        }
+        Ok(true)
+    }
+
     /// Has a worker made.
-    fn copy(&mut self, worker: &Worker, index: usize, until: Instant) -> Result<Launched, StartError> {
+    fn copy(
+        &mut self,
+        worker: &Worker,
+        index: usize,
+        until: Instant,
+        origin: Origin,
+    ) -> Result<Launched, StartError> {
         let failed = |error| StartError::spawn("copy the template", error);
+        let silent = || failed(io::Error::other("it does not answer"));
         fd::headroom(DESCRIPTORS)
             .map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
         let own = process::own_pidfd().map_err(failed)?;
         let (socket, theirs) = socket::pair().map_err(failed)?;
         let (board, page) = Board::create().map_err(failed)?;
+        if !self.collect(&board, until)? {
+            return Err(silent());
+        }
         let leaf = child::leaf(worker, index)?;
         let letter = child::letter(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker)?;
         let oom_before = OomCounts::of(std::process::id());
@@ -181,9 +260,17 @@ impl Template {
         let pid = match answer {
             Some(Frame { header: Header { kind: Kind::Ready, seq, .. }, .. }) => seq as u32,
             Some(Frame { header, body, .. }) if header.kind == Kind::StartRefused => {
+                // It has made none, for a reason that may pass; and there can be no other template.
+                self.asked = origin != Origin::Copy;
                 return Err(start_refused(&body));
             }
-            _ => return Err(failed(io::Error::other("it does not answer"))),
+            None if origin == Origin::Copy => {
+                // There can be no other, and this one may have been stopped, or the machine be busy.
+                self.asked = false;
+                self.owed += 1;
+                return Err(silent());
+            }
+            _ => return Err(silent()),
         };
         let pidfd = process::pidfd(pid).map_err(failed)?;
         // What ran in the template may have made it say anything; whoever is no child of ours is left alone.

@@ -1,6 +1,7 @@
 //! Making workers exist: as processes, or as threads of this program.
 
 mod child;
+mod copy;
 mod forkserver;
 #[cfg(feature = "sandbox")]
 mod probe;
@@ -22,7 +23,7 @@ use crate::wire::hello::Alone;
 use crate::wire::hello::Confinement;
 use crate::wire::hello::Refused;
 
-pub(crate) use forkserver::{ForkServer, Preload};
+pub(crate) use forkserver::{ForkServer, Origin, Preload};
 #[cfg(feature = "sandbox")]
 pub(crate) use probe::probe;
 

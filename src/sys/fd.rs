@@ -95,9 +95,47 @@ pub(crate) fn keep_for_this_thread(kept: BorrowedFd<'_>) -> io::Result<()> {
 /// inherit, and leaves `/dev/null` in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let taken = to_high(rustix::stdio::stdin())?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
+    empty_stdin()?;
     Ok(taken)
+}
+
+/// Nothing can be read from the standard input from now on.
+pub(crate) fn empty_stdin() -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::stdio::dup2_stdin(&null)?)
+}
+
+/// What a memory file of this crate is called where the kernel lists descriptors.
+const OWN_MEMORY: &str = "/memfd:procpool (deleted)";
+
+/// Takes all files and connections from this process but the standard streams, these, and memory that procpool shares.
+/// For a copy of a program, in which objects of the program still have the numbers of its descriptors: a number that
+/// is free would be given to the next file that is opened, and they would read and write that. So each number stays
+/// taken, by a descriptor with which nothing can be done.
+pub(crate) fn disable_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let nothing = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let listed = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let fd: RawFd = entry.file_name().to_str()?.parse().ok()?;
+            let is_memory = std::fs::read_link(entry.path()).is_ok_and(|path| path.as_os_str() == OWN_MEMORY);
+            (!is_memory).then_some(fd)
+        })
+        .collect::<Vec<_>>();
+    let kept =
+        |fd: RawFd| fd <= 2 || fd == nothing.as_raw_fd() || kept.iter().any(|kept| kept.as_raw_fd() == fd);
+    for fd in listed.into_iter().filter(|&fd| !kept(fd)) {
+        // SAFETY: both calls take numbers. No object loses its number, nor gets that of another: what it does with its
+        // descriptor from now on fails. The number of the listing itself is free by now, and left so.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) >= 0 && libc::dup3(nothing.as_raw_fd(), fd, libc::O_CLOEXEC) < 0
+            {
+                // Numbers above the limit, which was lowered since, are given to nobody.
+                libc::close(fd);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens `/dev/null` in place of those of the standard three descriptors that are closed, as Rust's runtime does

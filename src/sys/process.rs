@@ -226,7 +226,7 @@ pub(crate) fn settle_in(name: &str) {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     // A worker that is stopped when its parent dies must run once more, for its vigil to end it. The signal comes
     // when the thread that started the worker ends; that is the pool's own, and it outlives its workers.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
+    wake_with_parent();
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
     }
@@ -238,18 +238,35 @@ pub(crate) fn lead_a_group() {
     let _ = rustix::process::setpgid(None, None);
 }
 
-/// The kernel ends this process when the thread that has started it ends, or it does so itself if that is too late.
-pub(crate) fn end_with_parent(maker: u32) {
+/// The kernel ends this process when the thread that has started it ends. `false` if that has ended already.
+pub(crate) fn end_with_parent(maker: u32) -> bool {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if parent() != maker {
-        std::process::exit(0);
-    }
+    parent() == maker
+}
+
+/// From now on the end of the thread that has started this process only wakes it, if it is stopped.
+pub(crate) fn wake_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
 }
 
 /// The children of the calling thread, zombies included; `None` if the system does not tell.
 pub(crate) fn own_children() -> Option<Vec<u32>> {
-    let children = fs::read_to_string("/proc/thread-self/children").ok()?;
+    children("/proc/thread-self/children")
+}
+
+/// The same for the first thread of this process.
+pub(crate) fn children_of_first_thread() -> Option<Vec<u32>> {
+    children(&format!("/proc/self/task/{}/children", std::process::id()))
+}
+
+fn children(list: &str) -> Option<Vec<u32>> {
+    let children = fs::read_to_string(list).ok()?;
     Some(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// What a process is called in lists of processes.
+pub(crate) fn name_of(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
 }
 
 /// Kills and reaps the children of the calling thread that it did not have `before`. For a child that came

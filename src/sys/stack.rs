@@ -15,10 +15,8 @@ const ALT_STACK: usize = 64 << 10;
 /// SIGSEGV already. `on_overflow` runs in a signal handler.
 pub(crate) fn watch(on_overflow: fn()) {
     let Some(lowest) = lowest_address() else { return };
-    if GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096).is_err() || ON_OVERFLOW.set(on_overflow).is_err()
-    {
-        return;
-    }
+    // In a copy of a worker they are there already, and the same: it runs its tasks on the same stack.
+    let _ = (GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096), ON_OVERFLOW.set(on_overflow));
     // The signal stack is used until the process ends.
     let stack = Box::leak(vec![0_u8; ALT_STACK].into_boxed_slice());
     let alternative = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: ALT_STACK };

@@ -21,6 +21,7 @@ use crate::wire::frame::{Decoder, HEADER, Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
 use super::desk::Desk;
+use super::end::end;
 use super::place::{self, Place};
 use super::serve::{Serve, Work, serve};
 use super::{panic, vigil};
@@ -104,10 +105,12 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
     drop(parent);
     let Ok((socket, parent)) = channel else {
         // Without its channel it can only die; the parent sees that and says so.
-        std::process::exit(70);
+        end(70);
     };
     fd::fill_standard();
-    faults::keep_channel(&socket);
+    if !hello.template {
+        faults::keep_channel(&socket);
+    }
     started = started.and_then(|()| faults::hit(Point::BootChannel));
     if let Err(message) = bounded {
         refuse(socket.as_fd(), &Refused::Limits(message));
@@ -124,7 +127,7 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
     }
     if hello.template {
         drop(parent);
-        super::template::run(&hello, maker, socket, board);
+        super::template::run(&hello, maker, None, socket, board);
     }
     live(&hello, socket, parent, board)
 }
@@ -133,7 +136,7 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
 pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board) -> ! {
     if hello.is_tied() {
         if vigil::start(parent).is_err() {
-            std::process::exit(71);
+            end(71);
         }
     } else {
         // It goes on to the end of its task without its parent.
@@ -145,7 +148,7 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         // The parent sees the difference, and says so.
         let other = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
         let _ = send(socket.as_fd(), other, &[]);
-        std::process::exit(73);
+        end(73);
     }
     let desk = Desk::new(board);
     panic::serve_with_last_words(Arc::clone(&desk));
@@ -157,8 +160,8 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
     });
-    // Runs what the program registered for its exit, unlike the `_exit` of a crash.
-    std::process::exit(if hello.alone.is_some() { served.code } else { 0 })
+    // Runs what was registered for the exit of this process, unlike the `_exit` of a crash.
+    end(if hello.alone.is_some() { served.code } else { 0 })
 }
 
 /// Tells the parent why this worker cannot start, and ends.
@@ -167,7 +170,7 @@ pub(super) fn refuse(socket: BorrowedFd<'_>, why: &Refused) -> ! {
     let _ = codec::encode(why, &mut body, HELLO_MAX);
     // A parent that does not hear it is dead, or sees this end.
     let _ = send(socket, Header::new(Kind::StartRefused), &body);
-    std::process::exit(72)
+    end(72)
 }
 
 /// The bound, or up to a tenth less: by chance, so that workers that grow alike are not replaced all at once.

@@ -95,6 +95,13 @@ pub(super) fn end() {
     }
 }
 
+/// This process is a copy of one that may have been in the middle of a task, which is not its own.
+pub(super) fn forget() {
+    // What it holds is for the original to give back.
+    CURRENT.with(|current| mem::forget(current.take()));
+    SPARE.with(|spare| mem::forget(spare.take()));
+}
+
 /// The task that this thread runs, or works for.
 pub(crate) fn running() -> Option<Arc<Running>> {
     // A thread that is ending may have lost its variables, and works for nobody any more.

@@ -2,12 +2,14 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Once};
 
 use crate::error::Panic;
 use crate::primitive::thread_local;
+use crate::sys::per_process::PerProcess;
 use crate::sys::stack;
 use crate::task::Payload;
 
@@ -30,12 +32,13 @@ struct LastWords {
     seq: AtomicU64,
 }
 
-static LAST_WORDS: OnceLock<LastWords> = OnceLock::new();
+/// A copy of a worker has no last words, or, as a worker, its own.
+static LAST_WORDS: PerProcess<LastWords> = PerProcess::new();
 
 /// This thread runs the tasks of a worker process from now on: panics leave their place, and those that abort the
 /// process their last words.
 pub(super) fn serve_with_last_words(desk: Arc<Desk>) {
-    let _ = LAST_WORDS.set(LastWords { desk, seq: AtomicU64::new(0) });
+    let _ = LAST_WORDS.get_or_make(|| Ok::<_, Infallible>(LastWords { desk, seq: AtomicU64::new(0) }));
     SPEAKS.with(|speaks| speaks.set(true));
     stack::watch(|| say("stack overflow"));
     serve();

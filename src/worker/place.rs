@@ -4,7 +4,7 @@
 //! threads that its tasks start know it only through the context that they are handed.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock};
 
 use crate::primitive::thread_local;
 use crate::wire::hello::Alone;
@@ -27,7 +27,8 @@ pub(crate) struct Identity {
     pub(crate) parent: u32,
 }
 
-static PROCESS: OnceLock<Identity> = OnceLock::new();
+/// Written at the start of a process only: a copy of it, made at any moment, can read it.
+static PROCESS: RwLock<Option<&'static Identity>> = RwLock::new(None);
 
 thread_local! {
     static THREAD: Cell<Option<Place>> = const { Cell::new(None) };
@@ -35,21 +36,38 @@ thread_local! {
 
 /// This process is a worker from now on.
 pub(super) fn take_process(place: Place, alone: Option<Alone>, parent: u32) {
-    let _ = PROCESS.set(Identity { place, alone, parent });
+    set(Some(Box::leak(Box::new(Identity { place, alone, parent }))));
+}
+
+/// This process is a copy of one that may have been a worker, and is none itself.
+pub(super) fn leave_process() {
+    set(None);
+}
+
+fn set(identity: Option<&'static Identity>) {
+    *PROCESS.write().unwrap_or_else(PoisonError::into_inner) = identity;
 }
 
 /// Who this process is, if it was started by another of this program.
 pub(crate) fn identity() -> Option<&'static Identity> {
-    PROCESS.get()
+    *PROCESS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The name of this process for those who list processes.
 pub(super) fn name() -> String {
     match identity() {
         Some(Identity { alone: Some(alone), .. }) => alone.name.clone(),
-        Some(Identity { place, .. }) => format!("procpool:{}", place.index),
-        None => "procpool:forks".to_owned(),
+        Some(Identity { place, .. }) => worker_name(place.index),
+        None => TEMPLATE.to_owned(),
     }
+}
+
+/// What those who list processes see of a process of which workers are copies.
+pub(crate) const TEMPLATE: &str = "procpool:forks";
+
+/// What they see of a worker of a pool.
+pub(crate) fn worker_name(index: usize) -> String {
+    format!("procpool:{index}")
 }
 
 impl Identity {

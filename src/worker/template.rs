@@ -1,5 +1,7 @@
 //! A process that does nothing but make copies of itself, which are workers. It has one thread, and has run what was to
 //! be loaded before: its copies share the memory of that until they write to it.
+//!
+//! It is this program, started afresh, or a copy of the program from a time at which that had one thread.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,9 +20,10 @@ use crate::wire::hello::{HELLO_MAX, Hello, Refused};
 
 use super::boot::{live, refuse};
 use super::desk::Desk;
-use super::panic;
+use super::end::{self, end};
 use super::place::{self, Place};
 use super::serve::{Serve, Work, serve};
+use super::{current, panic};
 
 /// An order for one worker.
 struct Order {
@@ -30,10 +33,47 @@ struct Order {
     channel: OwnedFd,
 }
 
+/// What a copy of the program begins its life as a template with.
+pub(crate) struct Copied {
+    pub(crate) hello: Hello,
+    /// The process that it is a copy of.
+    pub(crate) maker: u32,
+    /// The same, as a descriptor.
+    pub(crate) parent: OwnedFd,
+    pub(crate) socket: OwnedFd,
+    pub(crate) page: OwnedFd,
+}
+
+/// A copy of the program that was made a moment ago, with all signals blocked, is a template from now on. `prepare`
+/// gives it the surroundings that workers are to have; what it says is the reason why there can be none.
+pub(crate) fn become_template(copied: Copied, prepare: impl FnOnce() -> Result<(), String>) -> ! {
+    let Copied { hello, maker, parent, socket, page } = copied;
+    end::without_handlers();
+    process::lead_a_group();
+    fork::reset_signals();
+    place::leave_process();
+    current::forget();
+    process::settle_in(&place::name());
+    fd::fill_standard();
+    let disabled = fd::empty_stdin()
+        .and_then(|()| fd::disable_all_but(&[parent.as_fd(), socket.as_fd(), page.as_fd()]))
+        .map_err(|error| format!("the program's descriptors cannot be kept from its copy: {error}"));
+    if let Err(message) = disabled.and_then(|()| prepare()) {
+        refuse(socket.as_fd(), &Refused::Fork(message));
+    }
+    let Ok(board) = Board::open(page.as_fd()) else { end(70) };
+    drop(page);
+    run(&hello, maker, Some(parent), socket, board)
+}
+
 /// Loads what is to be loaded, then makes workers until nobody wants any.
-pub(super) fn run(hello: &Hello, maker: u32, socket: OwnedFd, board: Board) -> ! {
+///
+/// With a descriptor of its parent it lives as long as that does, and else as long as the thread that has started it.
+pub(super) fn run(hello: &Hello, maker: u32, parent: Option<OwnedFd>, socket: OwnedFd, board: Board) -> ! {
     // It has no thread to keep a vigil, and nothing that would have to be ended with it.
-    process::end_with_parent(maker);
+    if !process::end_with_parent(maker) {
+        end(0);
+    }
     place::take_thread(Place { index: 0, depth: hello.depth });
     panic::serve();
     let served = serve(Serve {
@@ -45,17 +85,21 @@ pub(super) fn run(hello: &Hello, maker: u32, socket: OwnedFd, board: Board) -> !
         max_rss: 0,
     });
     let socket = served.channel;
+    if parent.is_some() {
+        // Until now the thread that has made it waited for it. That is the program's own, and may end before the program.
+        process::wake_with_parent();
+    }
     loop {
         let _ = io::stdout().flush();
         fork::flush_c();
-        let Ok(order) = next(&socket) else { std::process::exit(0) };
+        let Ok(order) = next(&socket, parent.as_ref()) else { end(0) };
         let Ok((told, tell)) = pipe_with(PipeFlags::CLOEXEC) else {
             answer(&socket, Err(io::Error::last_os_error()));
             continue;
         };
         match fork::fork_sibling() {
             Ok(Forked::Copy) => {
-                drop((socket, told));
+                drop((socket, told, parent));
                 process::lead_a_group();
                 drop(tell);
                 become_worker(order, maker);
@@ -83,10 +127,15 @@ fn answer(socket: &OwnedFd, forked: io::Result<u32>) {
     };
 }
 
-/// Waits for the next order. An error is the end.
-fn next(socket: &OwnedFd) -> io::Result<Order> {
+/// Waits for the next order. An error is the end, and so is that of the parent.
+fn next(socket: &OwnedFd, parent: Option<&OwnedFd>) -> io::Result<Order> {
+    let mut fds: Vec<_> =
+        [Some(socket), parent].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     loop {
-        match poll(&mut [PollFd::new(socket, PollFlags::IN)], None) {
+        match poll(&mut fds, None) {
+            Ok(_) if fds.get(1).is_some_and(|parent| !parent.revents().is_empty()) => {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -117,7 +166,7 @@ fn become_worker(Order { hello, parent, page, channel }: Order, maker: u32) -> !
     drop((channel, parent));
     let (Ok((socket, parent)), Ok(board)) = (high, Board::open(page.as_fd())) else {
         // Without its channel it can only die; the parent sees that and says so.
-        std::process::exit(70);
+        end(70);
     };
     drop(page);
     faults::keep_channel(&socket);

@@ -521,6 +521,8 @@ impl Builder {
             Some(sandbox) => sandbox.confine(worker, self.start_timeout)?,
             None => worker,
         };
+        // Before anything here has a thread.
+        worker.forks.as_ref().map_or(Ok(()), |forks| forks.copy_this_process(&worker))?;
         let gate = self
             .max_pending
             .map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });

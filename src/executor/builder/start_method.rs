@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::error::StartError;
-use crate::launch::{ForkServer, Preload};
+use crate::launch::{ForkServer, Origin, Preload};
 use crate::task::{Registry, Task};
 use crate::transport::Message;
 
@@ -44,13 +44,63 @@ pub enum StartMethod {
     ///
     /// What the template has open, its workers have open as well: files with their positions, connections.
     ForkServer,
+    /// Each worker is a copy of this process as it is when the pool is built: Python's `fork`. What the program has
+    /// loaded by then is shared by all workers until one of them writes to it, and each `static` has the value that it
+    /// had. A template in between is copied from this process by [`build`](Builder::build), and workers from it, then and
+    /// later: what the program does after `build` is not seen in workers.
+    ///
+    /// A process can be copied only while it has one thread: what others are in the middle of would stay so in the copy
+    /// for ever. So `build` refuses it in a process with more, with [`StartError::Invalid`](crate::StartError::Invalid),
+    /// which names them. Build the pool as the first thing of `main`, before any async runtime; the pool itself has a
+    /// thread, and so have most other objects of this crate, so one process has one such pool at a time, and builds it
+    /// first. Where that cannot be, take [`ForkServer`](StartMethod::ForkServer) and [`preload`](Builder::preload). In a
+    /// `#[test]` it is always refused, since tests run on threads.
+    ///
+    /// A worker has the memory of the program, and nothing else of it:
+    ///
+    /// * No files and connections but the standard output and error: an operation on a descriptor that the program had
+    ///   open fails with `EBADF`. [`Shared`](crate::Shared) and [`SharedMemory`](crate::SharedMemory) work. Descriptors
+    ///   that a worker needs travel as arguments: [`Descriptor`](crate::Descriptor).
+    /// * No signal handlers: they are reset as by `exec`. A library that lives by one has to be set up in the
+    ///   [`initializer`](Builder::initializer).
+    /// * No exit handlers, nor destructors of what is on the stack of `main`: a worker ends without them, unless a task
+    ///   calls [`exit`](std::process::exit).
+    ///
+    /// What is random in the program is the same in all its copies: generators that are seeded before `build` give the same
+    /// numbers in each worker. What was printed before is written before. What was read from the standard input in
+    /// advance is there in the copies too.
+    ///
+    /// A template that dies, killed by somebody, cannot be made again: then the workers that there are go on, and no
+    /// others come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use procpool::{ProcessPoolExecutor, StartMethod, task};
+    ///
+    /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// #[task]
+    /// fn look_up(n: usize) -> u64 {
+    ///     TABLE.get().unwrap()[n]
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     TABLE.set((0..1_000).map(|n| n * n).collect()).unwrap();
+    ///     let pool = ProcessPoolExecutor::builder().start_method(StartMethod::Fork).build()?;
+    ///     assert_eq!(pool.submit(look_up, 30).result()?, 900);
+    ///     Ok(())
+    /// }
+    /// ```
+    Fork,
 }
 
 impl Builder {
     /// How workers come into being. The default is [`StartMethod::Spawn`].
     ///
-    /// With [`StartMethod::ForkServer`], [`build`](Builder::build) blocks until the template is ready. It cannot be had
-    /// together with [`inline`](Builder::inline) or a sandbox.
+    /// With [`StartMethod::ForkServer`] and [`StartMethod::Fork`], [`build`](Builder::build) blocks until the template is
+    /// ready. They cannot be had together with [`inline`](Builder::inline) or a sandbox.
     ///
     /// # Examples
     ///
@@ -66,8 +116,8 @@ impl Builder {
         self
     }
 
-    /// A task that the template of [`StartMethod::ForkServer`] runs once, before it is copied: to load what all workers
-    /// need, into a `static`. Python's `set_forkserver_preload`. The arguments are encoded here, once.
+    /// A task that the template of [`StartMethod::ForkServer`] or [`StartMethod::Fork`] runs once, before it is copied: to
+    /// load what all workers need, into a `static`. Python's `set_forkserver_preload`. The arguments are encoded here, once.
     ///
     /// It must not leave threads behind: what needs some belongs into the [`initializer`](Builder::initializer), which
     /// runs in each worker. [`start_timeout`](Builder::start_timeout) bounds it. If it returns an `Err` or panics, that is
@@ -115,15 +165,17 @@ impl Builder {
     /// How copies of a template are made, if workers are to be such.
     pub(super) fn forks(&mut self, inline: bool) -> Result<Option<ForkServer>, StartError> {
         let preload = self.preload.take();
-        if self.start_method == StartMethod::Spawn {
-            return match preload {
-                None => Ok(None),
-                Some(_) => Err(StartError::invalid(
+        let origin = match self.start_method {
+            StartMethod::ForkServer => Origin::Start,
+            StartMethod::Fork => Origin::Copy,
+            StartMethod::Spawn if preload.is_none() => return Ok(None),
+            StartMethod::Spawn => {
+                return Err(StartError::invalid(
                     "`preload` is for a template, and `StartMethod::Spawn` has none: choose `StartMethod::ForkServer`, \
                      or call it `initializer`",
-                )),
-            };
-        }
+                ));
+            }
+        };
         if inline {
             return Err(StartError::invalid(
                 "an inline pool has no template: leave out `inline` (or `PROCPOOL_INLINE`), or `start_method`",
@@ -135,6 +187,11 @@ impl Builder {
                 "a copy of a template cannot be confined: leave out `sandbox`, or `start_method`",
             ));
         }
-        Ok(Some(ForkServer { preload, start_timeout: self.start_timeout, template: Mutex::new(None) }))
+        Ok(Some(ForkServer {
+            origin,
+            preload,
+            start_timeout: self.start_timeout,
+            template: Mutex::new(None),
+        }))
     }
 }
