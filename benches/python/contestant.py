@@ -6,6 +6,7 @@ import sys
 import time
 
 import locks
+import managers
 import measure
 import messages
 import peers
@@ -201,7 +202,9 @@ WORKLOADS = {
     "memory": memory,
     "idle": idle,
     "locks": locks.locks,
+    "manager": managers.manager,
     "pipes": messages.pipes,
+    "queues": messages.queues,
 }
 
 

@@ -10,7 +10,8 @@ cargo bench -- [options]
 Measures procpool beside the limits of this machine and beside its peers, and prints one table.
 
   --only A,B       these workloads only: latency, async, throughput, map, bytes, start, spawn, crash, skew,
-                   efficiency, memory, warmed, growth, locks, pipes, idle
+                   efficiency, memory, warmed, growth, locks, pipes, queues,
+                   manager, idle
   --rounds N       so many rounds; the figures are their medians (5)
   --quick          a fraction of all, in one round: to see that everything works
   --no-peers       procpool and the raw limits only: nothing is installed

@@ -43,11 +43,14 @@ impl Contestant {
         if !self.does.is_empty() {
             return self.does.contains(&workload.name);
         }
-        match self.kind {
-            Kind::Procpool => true,
-            // Of the others only Python's own has locks between processes, or pipes that are measured here.
-            _ if matches!(workload.name, "locks" | "pipes") => self.name == "multiprocessing-pool",
-            _ => !matches!(workload.name, "async" | "growth" | "warmed"),
+        match workload.name {
+            _ if self.kind == Kind::Procpool => true,
+            // Of the others only Python's own has locks between processes, and objects that a process keeps.
+            "locks" | "manager" => self.name == "multiprocessing-pool",
+            "pipes" | "queues" => {
+                matches!(&*self.name, "multiprocessing-pool" | "ipc-channel" | "crossmist")
+            }
+            other => !matches!(other, "async" | "growth" | "warmed"),
         }
     }
 
@@ -61,9 +64,9 @@ pub(super) fn own() -> Vec<Contestant> {
     let raw = |name, does| Contestant::new(name, Kind::Raw, Program::Own, does);
     vec![
         Contestant::new("procpool", Kind::Procpool, Program::Own, &[]),
-        raw("raw-futex", &["latency", "locks"]),
-        raw("raw-pipe", &["latency", "throughput", "bytes"]),
-        raw("raw-socketpair", &["latency", "throughput", "bytes"]),
+        raw("raw-futex", &["latency", "locks", "pipes", "queues"]),
+        raw("raw-pipe", &["latency", "throughput", "bytes", "pipes", "queues"]),
+        raw("raw-socketpair", &["latency", "throughput", "bytes", "pipes", "manager"]),
         raw("raw-ring", &["throughput", "bytes"]),
         raw("raw-memcpy", &["bytes"]),
         raw("raw-exec", &["start", "spawn"]),
@@ -155,7 +158,7 @@ const fn workload(name: &'static str, title: &'static str, metrics: &'static [Me
     Workload { name, title, metrics, samples: 1, together: false }
 }
 
-pub(super) static WORKLOADS: [Workload; 15] = [
+pub(super) static WORKLOADS: [Workload; 17] = [
     workload(
         "latency",
         "one task after the other, `u64 -> u64`, blocking for each result",
@@ -293,6 +296,16 @@ pub(super) static WORKLOADS: [Workload; 15] = [
         "pipes",
         "messages through a pipe to a worker: a number there and back, numbers one way, messages of 1 MiB one way",
         &[less("round_trip_us", "us"), more("one_way_per_s", "/s"), more("large_mb_per_s", "MB/s")],
+    ),
+    workload(
+        "queues",
+        "items through queues: a number there and back through two, numbers from one process, from four at once",
+        &[less("round_trip_us", "us"), more("one_way_per_s", "/s"), more("from_four_per_s", "/s")],
+    ),
+    workload(
+        "manager",
+        "a call of a method of an object that another process keeps: a number got, one added",
+        &[less("get_us", "us"), less("add_us", "us")],
     ),
     Workload {
         together: true,

@@ -4,7 +4,9 @@ mod asynchronous;
 mod counted;
 mod growth;
 mod locks;
+mod manager;
 mod pipes;
+mod queues;
 mod warmed;
 
 use std::time::Duration;
@@ -119,7 +121,9 @@ pub fn run(workload: &str, size: Size) -> bool {
         "async" => asynchronous::latency(size),
         "growth" => growth::growth(size),
         "locks" => locks::locks(size),
+        "manager" => manager::manager(size),
         "pipes" => pipes::pipes(size),
+        "queues" => queues::queues(size),
         "warmed" => warmed::warmed(size),
         _ => return contest::run::<Procpool>(workload, size),
     }

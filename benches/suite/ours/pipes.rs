@@ -1,7 +1,5 @@
 //! What a message through a pipe costs: there and back, one way, and a large one.
 
-use std::time::Instant;
-
 use procpool::{Connection, Pipe, Receiver, Sender, task};
 
 use super::pool;
@@ -35,30 +33,20 @@ pub fn pipes(size: Size) {
 
     let (mut asking, asked) = Pipe::duplex().expect("a pipe");
     let answered = pool.submit(answer, asked);
-    let mut ask = |number: u64| {
+    pipes::round_trips(trips, |number| {
         asking.send(&number).expect("somebody answers");
-        assert_eq!(asking.recv().expect("an answer"), number + 1);
-    };
-    (0..trips / 10).for_each(&mut ask);
-    let begun = Instant::now();
-    (0..trips).for_each(&mut ask);
-    pipes::emit_round_trips(trips, begun.elapsed());
+        asking.recv().expect("an answer")
+    });
     drop(asking);
     answered.result().expect("a number");
 
     let (sender, mut numbers): (_, Receiver<u64>) = Pipe::simplex().expect("a pipe");
     let produced = pool.submit(produce, (sender, count));
-    assert_eq!(numbers.recv().expect("the first"), 0);
-    let begun = Instant::now();
-    assert_eq!((1..count).map(|_| numbers.recv().expect("a number")).sum::<u64>(), (1..count).sum());
-    pipes::emit_messages(count - 1, begun.elapsed());
+    pipes::one_way(count, || numbers.recv().expect("a number"));
     produced.result().expect("all was sent");
 
     let (sender, mut messages): (_, Receiver<Vec<u8>>) = Pipe::simplex().expect("a pipe");
     let produced = pool.submit(produce_large, (sender, large));
-    assert_eq!(messages.recv().expect("the first").len(), pipes::LARGE);
-    let begun = Instant::now();
-    (1..large).for_each(|_| assert_eq!(messages.recv().expect("a message").len(), pipes::LARGE));
-    pipes::emit_large(large - 1, begun.elapsed());
+    pipes::large(large, || messages.recv().expect("a message").len());
     produced.result().expect("all was sent");
 }

@@ -3,6 +3,7 @@
 //! The other side is this program, started again by [`other_side`]. It only sends back what it gets; the addition that a
 //! task does is done here.
 
+mod channel;
 mod exec;
 mod lock;
 mod map;
@@ -47,7 +48,10 @@ pub(crate) fn be_other_side(kind: &str) {
         "exec" => exec::be_other_side(),
         "lock-full" => lock::be_other_side(Size::Full),
         "lock-quick" => lock::be_other_side(Size::Quick),
-        _ => unreachable!("a raw contestant knows the kinds"),
+        _ => match kind.strip_prefix(channel::PRODUCE) {
+            Some(amount) => channel::be_producer(amount),
+            None => unreachable!("a raw contestant knows the kinds"),
+        },
     }
 }
 
@@ -62,6 +66,7 @@ pub(crate) fn run(contestant: &str, workload: &str, size: Size) -> bool {
             lock::mutex(size);
             return true;
         }
+        _ if channel::run(contestant, workload, size) => return true,
         _ => {}
     }
     match contestant {

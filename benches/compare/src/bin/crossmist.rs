@@ -1,6 +1,7 @@
 //! crossmist: a function that runs in a process of its own, with two channels.
 
 use crossmist::{Receiver, Sender};
+use procpool_bench_peers::contest::{Contestant, Size, pipes, queues};
 use procpool_bench_peers::lanes::{Call, Lane, Lanes, Reply};
 
 struct Own {
@@ -41,7 +42,50 @@ impl Lane for Own {
     }
 }
 
+#[crossmist::func]
+fn produce(mut numbers: Sender<u64>, count: u64) {
+    (0..count).for_each(|number| numbers.send(&number).expect("somebody receives"));
+}
+
+#[crossmist::func]
+fn produce_large(mut messages: Sender<Vec<u8>>, count: u64) {
+    let message = vec![7; pipes::LARGE];
+    (0..count).for_each(|_| messages.send(&message).expect("somebody receives"));
+}
+
+fn round_trips(trips: u64) {
+    let mut lanes = Lanes::<Own>::start(1);
+    pipes::round_trips(trips, |number| lanes.one(number).expect("an answer"));
+}
+
+fn one_way(count: u64) {
+    let (sender, mut numbers) = crossmist::channel::<u64>().expect("a channel");
+    let _child = produce.spawn(sender, count).expect("a process");
+    pipes::one_way(count, || numbers.recv().ok().flatten().expect("a number"));
+}
+
+fn pipes_of(size: Size) {
+    let (trips, count, large) = pipes::amounts(size);
+    round_trips(trips);
+    one_way(count);
+    let (sender, mut messages) = crossmist::channel::<Vec<u8>>().expect("a channel");
+    let _child = produce_large.spawn(sender, large).expect("a process");
+    pipes::large(large, || messages.recv().ok().flatten().expect("a message").len());
+}
+
+/// Its channels are of one sender and one receiver, so nothing comes from four. They hold little, so what the sender has
+/// done before time begins with the first item is little.
+fn queues_of(size: Size) {
+    let (trips, count) = queues::amounts(size);
+    round_trips(trips);
+    one_way(count);
+}
+
 #[crossmist::main]
 fn main() {
-    procpool_bench_peers::main::<Lanes<Own>>();
+    match procpool_bench_peers::asked() {
+        (workload, size) if workload == "pipes" => pipes_of(size),
+        (workload, size) if workload == "queues" => queues_of(size),
+        _ => procpool_bench_peers::main::<Lanes<Own>>(),
+    }
 }
