@@ -133,6 +133,27 @@ support::program! {
     }
 }
 
+support::program! {
+    fn says_how_its_workers_are_made() {
+        let builder = || ProcessPoolExecutor::builder().max_workers(1);
+        let told = |pool: Result<ProcessPoolExecutor, StartError>| match pool {
+            Ok(pool) => {
+                let worker = pool.submit(own_pid, ()).result().expect("a value");
+                let children = procfs::children_of(std::process::id());
+                if worker == std::process::id() {
+                    return "inline".to_owned();
+                }
+                if children == [worker] { "no template".to_owned() } else { "template".to_owned() }
+            }
+            Err(error) => error.to_string(),
+        };
+        println!("{}", told(builder().build()));
+        eventually("the first pool has ended", SOON, || procfs::children_of(std::process::id()).is_empty());
+        println!("{}", told(builder().start_method(StartMethod::Spawn).build()));
+        println!("{}", told(builder().inline(true).build()));
+    }
+}
+
 support::isolated! {
     fn a_copy_is_a_worker_like_others() {
         for method in [StartMethod::Spawn, StartMethod::ForkServer] {
@@ -303,6 +324,21 @@ support::isolated! {
         let spawn = ProcessPoolExecutor::builder().preload(load, ("loads", 1)).build();
         assert!(matches!(spawn, Err(StartError::Invalid { .. })));
         assert!(matches!(forks().inline(true).build(), Err(StartError::Invalid { .. })));
+    }
+
+    fn the_environment_says_how_workers_are_made_where_the_program_does_not() {
+        let told = |value| {
+            let mut program = Program::named("says_how_its_workers_are_made").env("PROCPOOL_START_METHOD", value).spawn();
+            let told: [String; 3] = std::array::from_fn(|_| program.line());
+            assert!(program.wait(SOON).success());
+            told
+        };
+        assert_eq!(told("forkserver"), ["template", "no template", "inline"]);
+        assert_eq!(told("spawn"), ["no template", "no template", "inline"]);
+        assert_eq!(told(""), ["no template", "no template", "inline"]);
+        let mistake = "PROCPOOL_START_METHOD is \"server\": it must be `spawn`, `forkserver` or `fork`";
+        assert_eq!(told("server"), [mistake, "no template", "inline"]);
+        assert!(told("fork")[0].starts_with("this program has 2 threads"));
     }
 
     fn a_dropped_pool_leaves_no_template() {

@@ -388,8 +388,8 @@ fn busy_and_idle(stopped: bool) {
     }
 }
 
+/// What is loaded says when it is.
 fn loads_for_ever() {
-    println!();
     let pool = forks().preload(load, "hangs").start_timeout(Duration::from_secs(600)).build();
     unreachable!("{pool:?}");
 }

@@ -158,9 +158,13 @@ pub(crate) fn load(how: &str) -> Result<(), String> {
         "refuses" => Err("there is no model".to_owned()),
         "panics" => panic!("no model at all"),
         "exits" => std::process::exit(5),
-        "hangs" => loop {
-            std::thread::park();
-        },
+        "hangs" => {
+            // Whoever has started the program may be waiting for this.
+            println!();
+            loop {
+                std::thread::park();
+            }
+        }
         "threads" => {
             std::thread::spawn(|| {
                 loop {

@@ -1,5 +1,6 @@
 //! How workers come into being.
 
+use std::ffi::OsStr;
 use std::sync::{Arc, Mutex};
 
 use crate::error::StartError;
@@ -8,6 +9,9 @@ use crate::task::{Registry, Task};
 use crate::transport::Message;
 
 use super::{Builder, InitializerOutput};
+
+/// The environment variable that says how workers come into being if the program does not.
+const DEFAULT: &str = "PROCPOOL_START_METHOD";
 
 /// How the workers of a pool come into being: Python's start methods.
 ///
@@ -97,7 +101,10 @@ pub enum StartMethod {
 }
 
 impl Builder {
-    /// How workers come into being. The default is [`StartMethod::Spawn`].
+    /// How workers come into being. The default is what the environment variable `PROCPOOL_START_METHOD` says, by Python's
+    /// names: `spawn`, `forkserver` or `fork`; and if it is not set, [`StartMethod::Spawn`]. What the program says here goes
+    /// before the variable, and the variable does not count for a pool that cannot have what it says, an inline or
+    /// sandboxed one. Another value of it is an error of [`build`](Builder::build).
     ///
     /// With [`StartMethod::ForkServer`] and [`StartMethod::Fork`], [`build`](Builder::build) blocks until the template is
     /// ready. They cannot be had together with [`inline`](Builder::inline) or a sandbox.
@@ -112,7 +119,7 @@ impl Builder {
     /// # Ok::<(), procpool::StartError>(())
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Builder {
-        self.start_method = method;
+        self.start_method = Some(method);
         self
     }
 
@@ -162,10 +169,23 @@ impl Builder {
         self
     }
 
+    /// What the program says, or else the environment.
+    fn method(&self, inline: bool) -> Result<StartMethod, StartError> {
+        if let Some(said) = self.start_method {
+            return Ok(said);
+        }
+        #[cfg(feature = "sandbox")]
+        let inline = inline || self.sandbox.is_some();
+        if inline {
+            return Ok(StartMethod::Spawn);
+        }
+        named(std::env::var_os(DEFAULT).as_deref())
+    }
+
     /// How copies of a template are made, if workers are to be such.
     pub(super) fn forks(&mut self, inline: bool) -> Result<Option<ForkServer>, StartError> {
         let preload = self.preload.take();
-        let origin = match self.start_method {
+        let origin = match self.method(inline)? {
             StartMethod::ForkServer => Origin::Start,
             StartMethod::Fork => Origin::Copy,
             StartMethod::Spawn if preload.is_none() => return Ok(None),
@@ -193,5 +213,32 @@ impl Builder {
             start_timeout: self.start_timeout,
             template: Mutex::new(None),
         }))
+    }
+}
+
+fn named(value: Option<&OsStr>) -> Result<StartMethod, StartError> {
+    match value.map(OsStr::as_encoded_bytes) {
+        None | Some(b"" | b"spawn") => Ok(StartMethod::Spawn),
+        Some(b"forkserver") => Ok(StartMethod::ForkServer),
+        Some(b"fork") => Ok(StartMethod::Fork),
+        Some(other) => Err(StartError::invalid(format!(
+            "{DEFAULT} is {:?}: it must be `spawn`, `forkserver` or `fork`",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_variable_says_one_of_three_names_or_is_a_mistake() {
+        let told = |value: Option<&str>| named(value.map(OsStr::new)).map_err(|error| error.to_string());
+        let (spawn, server) = (StartMethod::Spawn, StartMethod::ForkServer);
+        assert_eq!([None, Some(""), Some("spawn")].map(told), [spawn, spawn, spawn].map(Ok));
+        assert_eq!([Some("forkserver"), Some("fork")].map(told), [server, StartMethod::Fork].map(Ok));
+        let mistake = "PROCPOOL_START_METHOD is \"Spawn\": it must be `spawn`, `forkserver` or `fork`";
+        assert_eq!(told(Some("Spawn")), Err(mistake.to_owned()));
     }
 }
