@@ -158,7 +158,7 @@ const fn workload(name: &'static str, title: &'static str, metrics: &'static [Me
     Workload { name, title, metrics, samples: 1, together: false }
 }
 
-pub(super) static WORKLOADS: [Workload; 17] = [
+pub(super) static WORKLOADS: [Workload; 18] = [
     workload(
         "latency",
         "one task after the other, `u64 -> u64`, blocking for each result",
