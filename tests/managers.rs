@@ -527,5 +527,17 @@ support::isolated! {
         }
         drop((door, file));
         assert_eq!(account.balance().result().expect("it is still there"), 5);
+        // Who shuts a door for all takes the object along, and nothing else: nobody waits there without rest.
+        let victim = AccountProxy::open(&manager, 1).result().expect("an object");
+        names.set("victim", &victim).result().expect("a call");
+        let (_, _, door) = names.get::<(u64, u64, Descriptor)>("victim").result().expect("a call").expect("a proxy");
+        let door = UnixDatagram::from(door.into_fd().expect("a door"));
+        door.shutdown(std::net::Shutdown::Write).expect("a socket");
+        eventually("the object is gone", SOON, || victim.balance().result().is_err());
+        let ticks = || procfs::cpu_ticks(manager.process().pid()).expect("it lives");
+        let before = ticks();
+        thread::sleep(Duration::from_millis(300));
+        assert!(ticks() - before < 10, "of 30, if it never rested");
+        assert_eq!(account.balance().result().expect("it is still there"), 5);
     }
 }

@@ -23,7 +23,7 @@ use crate::error::RecvError;
 use crate::pipe::Connection;
 use crate::sys::fd::above_standard;
 use crate::sys::own_pid::own_pid;
-use crate::sys::{process, ready, socket};
+use crate::sys::{process, socket};
 use crate::task::guarded;
 use crate::wire::attach::Handle;
 use crate::wire::frame::Kind;
@@ -119,7 +119,8 @@ impl Table {
         let number = state.next;
         let door = Arc::new(door);
         // If this fails and there is no other, the thread finds none and ends.
-        let added = epoll::add(&*doors, &*door, epoll::EventData::new_u64(number), epoll::EventFlags::IN);
+        let wanted = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        let added = epoll::add(&*doors, &*door, epoll::EventData::new_u64(number), wanted);
         if let Err(errno) = added {
             if state.objects.is_empty() {
                 state.doors = None;
@@ -139,7 +140,8 @@ impl Table {
                 [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 64];
             let count = epoll::wait(&**doors, &mut events[..], None).unwrap_or(0);
             for event in &events[..count] {
-                self.open(event.data.u64());
+                let gone = epoll::EventFlags::HUP | epoll::EventFlags::RDHUP;
+                self.open(event.data.u64(), event.flags.intersects(gone));
             }
         }
     }
@@ -153,10 +155,10 @@ impl Table {
         !state.doors.as_ref().is_some_and(|current| Arc::ptr_eq(current, doors))
     }
 
-    /// Somebody is at the door, or nobody will be any more.
-    fn open(&'static self, number: u64) {
+    /// Somebody is at the door, or nobody will be any more: all proxies are gone, or somebody has shut it for all.
+    fn open(&'static self, number: u64, gone: bool) {
         let Some(door) = self.state().objects.get(&number).map(|kept| Arc::clone(&kept.door)) else { return };
-        if ready::is_hung_up(door.as_fd()) {
+        if gone {
             let gone = self.state().objects.remove(&number);
             // How long the user's `Drop` takes, nobody who comes to another door shall notice. Without room for a thread
             // it takes place here.
