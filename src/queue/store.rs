@@ -22,6 +22,7 @@ use std::thread;
 use super::bell::{Bell, Gone};
 use super::entry::{Entry, Head, Item, WORD};
 use crate::error::{GetError, PutError};
+use crate::sync::kernel::SharedWord;
 use crate::sync::members::Members;
 use crate::sync::page::{Held, Kind, Page, REST_AT};
 use crate::sync::patience::Patience;
@@ -108,7 +109,7 @@ impl Store {
     }
 
     #[inline]
-    fn word(&self, index: usize) -> &AtomicU64 {
+    fn word(&self, index: usize) -> &SharedWord {
         self.page.own(index)
     }
 

@@ -76,14 +76,14 @@ impl Barrier {
         Page::create(Kind::Barrier, parties.into(), None).and_then(Barrier::of_page)
     }
 
-    fn of_page(page: Page) -> io::Result<Barrier> {
+    pub(super) fn of_page(page: Page) -> io::Result<Barrier> {
         match u32::try_from(page.detail()) {
             Ok(parties @ 1..) => Ok(Barrier { page: Arc::new(page), parties }),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the memory of the barrier is damaged")),
         }
     }
 
-    fn page(&self) -> &Page {
+    pub(super) fn page(&self) -> &Page {
         &self.page
     }
 
@@ -140,7 +140,7 @@ impl Barrier {
         asynchronous::wait(rouse, move |patience| waiting.wait_for(patience, || {})).await?
     }
 
-    fn wait_for(&self, patience: &Patience<'_>, action: impl FnOnce()) -> Result<u32, SyncError> {
+    pub(super) fn wait_for(&self, patience: &Patience<'_>, action: impl FnOnce()) -> Result<u32, SyncError> {
         let (round, place) = self.come(patience)?;
         if place + 1 == self.parties {
             return self.open(round, place, action);

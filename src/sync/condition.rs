@@ -16,7 +16,7 @@ const TICKETS: usize = 0;
 /// Notifications are for those whose ticket is lower than this: for those who waited when there was one.
 const LIMIT: usize = 1;
 /// How many notifications nobody has taken yet.
-const NOTIFICATIONS: usize = 2;
+pub(super) const NOTIFICATIONS: usize = 2;
 
 /// Processes wait until another one notifies them that something under a lock has changed.
 ///
@@ -132,11 +132,11 @@ impl Condition {
         Page::create(Kind::Condition, 0, None).and_then(Condition::of_page)
     }
 
-    fn of_page(page: Page) -> io::Result<Condition> {
+    pub(super) fn of_page(page: Page) -> io::Result<Condition> {
         Ok(Condition { page: Arc::new(page) })
     }
 
-    fn page(&self) -> &Page {
+    pub(super) fn page(&self) -> &Page {
         &self.page
     }
 

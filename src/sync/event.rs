@@ -3,13 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use crate::sys::{futex, keeper};
 
 use super::asynchronous;
 use super::error::SyncError;
+use super::kernel::{SharedWord, futex, keeper};
 use super::page::{Kind, Page};
 use super::patience::Patience;
 
@@ -44,12 +43,12 @@ pub struct Event {
     page: Arc<Page>,
 }
 
-fn flag(page: &Page) -> &AtomicU64 {
+fn flag(page: &Page) -> &SharedWord {
     page.own(FLAG)
 }
 
 /// Whether it was set while this one waited, also if it has been cleared since.
-fn wait(page: &Page, patience: &Patience<'_>) -> bool {
+pub(super) fn wait(page: &Page, patience: &Patience<'_>) -> bool {
     let before = flag(page).load(Ordering::Acquire) as u32;
     let mut seen = before;
     while seen & 1 == 0 && seen == before {
@@ -70,11 +69,11 @@ impl Event {
         Page::create(Kind::Event, 0, Some(0)).and_then(Event::of_page)
     }
 
-    fn of_page(page: Page) -> io::Result<Event> {
+    pub(super) fn of_page(page: Page) -> io::Result<Event> {
         Ok(Event { page: Arc::new(page) })
     }
 
-    fn page(&self) -> &Page {
+    pub(super) fn page(&self) -> &Page {
         &self.page
     }
 

@@ -72,7 +72,7 @@ impl Lock {
         Page::create(Kind::Lock, 0, Some(0)).and_then(Lock::of_page)
     }
 
-    fn of_page(page: Page) -> io::Result<Lock> {
+    pub(super) fn of_page(page: Page) -> io::Result<Lock> {
         Ok(Lock { page: Arc::new(page) })
     }
 
@@ -195,7 +195,7 @@ impl LockGuard {
 }
 
 impl Lock {
-    fn page(&self) -> &Page {
+    pub(super) fn page(&self) -> &Page {
         &self.page
     }
 }

@@ -6,13 +6,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sys::futex;
-use crate::sys::keeper::{self, DIED, Kept, KeptMap, OWNER, WAITERS};
 use crate::sys::own_pid::own_pid;
 
+use super::kernel::keeper::{self, DIED, Kept, KeptMap, OWNER, WAITERS};
+use super::kernel::{SharedWord, futex};
 use super::page::{KernelWord, REST_AT};
 use super::patience::Patience;
 use super::word;
@@ -47,7 +47,7 @@ pub(crate) struct Member {
     pid: u32,
 }
 
-fn word_at(map: &KeptMap, index: usize) -> &AtomicU64 {
+fn word_at(map: &KeptMap, index: usize) -> &SharedWord {
     map.word(WORDS_AT + index * STRIDE)
 }
 
@@ -92,7 +92,7 @@ impl Members {
         ))
     }
 
-    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+    fn words(&self) -> impl Iterator<Item = &SharedWord> {
         let used = usize::try_from(self.map.word(USED_AT).load(Ordering::SeqCst)).unwrap_or(MEMBERS);
         (0..used.min(MEMBERS)).map(|index| word_at(&self.map, index))
     }
@@ -181,14 +181,14 @@ impl Members {
 
 /// Says in the word of a member that somebody wants to hear of its death, and what the kernel has to compare then.
 /// `None` if nobody is there.
-fn announced(word: &AtomicU64) -> Option<u32> {
+fn announced(word: &SharedWord) -> Option<u32> {
     let flag = |seen: u64| (seen as u32 & OWNER != 0).then_some(seen | u64::from(WAITERS));
     let before = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, flag).ok()?;
     Some(before as u32 | WAITERS)
 }
 
 impl Member {
-    pub(crate) fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &SharedWord {
         word_at(&self.map, self.index)
     }
 

@@ -28,6 +28,7 @@ mod barrier;
 mod condition;
 mod error;
 mod event;
+pub(crate) mod kernel;
 mod lock;
 pub(crate) mod members;
 #[cfg(all(test, shuttle))]

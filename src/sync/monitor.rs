@@ -2,6 +2,7 @@
 //!
 //! Whoever is inside may be killed at any point. So each change is one store after which everything makes sense, and
 //! what a process holds is counted in its own word, which goes with it (`members.rs`): there is nothing to repair.
+//! `model/objects.rs` has them die at each step.
 
 use std::time::Duration;
 

@@ -4,15 +4,16 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::sys::keeper::{self, Kept, KeptMap, OWNER};
 use crate::sys::own_pid::own_pid;
 use crate::sys::per_process::PerProcess;
-use crate::sys::{cover, futex, process};
+use crate::sys::process;
 use crate::wire::attach::Handle;
 
+use super::kernel::keeper::{self, Kept, KeptMap, OWNER};
+use super::kernel::{SharedWord, cover, futex};
 use super::members::{Member, Members};
 use super::patience::Patience;
 use super::word::{self, GaveUp, Word};
@@ -126,6 +127,16 @@ impl Page {
         Ok(page)
     }
 
+    /// As the process of the model has it that this is called in, once it has got the handle.
+    #[cfg(all(test, shuttle))]
+    pub(super) fn in_another_process(&self) -> Page {
+        let map = Arc::clone(&self.map);
+        let members = self.members.as_ref().map(|_| Members::new(Arc::clone(&map)).unwrap());
+        let page = Page { map, handle: self.handle.clone(), attached: PerProcess::new(), members };
+        page.attached().unwrap();
+        page
+    }
+
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -140,7 +151,7 @@ impl Page {
 
     /// A word that belongs to the kind of the object.
     #[inline]
-    pub(crate) fn own(&self, index: usize) -> &AtomicU64 {
+    pub(crate) fn own(&self, index: usize) -> &SharedWord {
         debug_assert!(index < (REST_AT - OWN_AT) / 8, "there are sixteen");
         self.map.word(OWN_AT + 8 * index)
     }
@@ -262,7 +273,7 @@ impl fmt::Debug for Page {
 }
 
 /// A word in shared memory.
-pub(crate) struct KernelWord<'a>(pub(crate) &'a AtomicU64);
+pub(crate) struct KernelWord<'a>(pub(crate) &'a SharedWord);
 
 impl Word for KernelWord<'_> {
     #[inline]

@@ -87,7 +87,7 @@ fn free(page: &Page) -> u64 {
 /// No need to do anything: what a dead member counted is not counted any more.
 fn bereaved() {}
 
-fn acquire(page: &Arc<Page>, patience: &Patience<'_>) -> Result<SemaphorePermit, SyncError> {
+pub(super) fn acquire(page: &Arc<Page>, patience: &Patience<'_>) -> Result<SemaphorePermit, SyncError> {
     wait_until(
         page,
         patience,
@@ -152,11 +152,11 @@ macro_rules! semaphore {
                 Self::of_page(page)
             }
 
-            fn of_page(page: Page) -> io::Result<$semaphore> {
+            pub(super) fn of_page(page: Page) -> io::Result<$semaphore> {
                 Ok($semaphore { page: Arc::new(page) })
             }
 
-            fn page(&self) -> &Page {
+            pub(super) fn page(&self) -> &Arc<Page> {
                 &self.page
             }
 

@@ -22,6 +22,7 @@
 use std::hint;
 use std::time::Instant;
 
+use crate::primitive::MODELLED;
 use crate::sys::keeper::{DIED, OWNER, WAITERS};
 
 /// The word, and what the kernel does for those who use it.
@@ -48,7 +49,7 @@ pub(crate) struct GaveUp;
 pub(super) struct NotOurs;
 
 /// How often one looks at a lock that is taken before one sleeps: about as long as it takes to sleep and be woken.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = if MODELLED { 2 } else { 100 };
 
 /// What the word becomes when it is taken, by one who is counted among the sleepers or is not.
 fn taken(seen: u64, owner: u32, was_asleep: bool) -> u64 {

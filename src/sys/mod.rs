@@ -10,8 +10,10 @@ pub(crate) mod cpus;
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod frozen;
+#[cfg_attr(all(test, shuttle), allow(dead_code, reason = "the model checker has its own"))]
 pub(crate) mod futex;
 pub(crate) mod interrupt;
+#[cfg_attr(all(test, shuttle), allow(dead_code, reason = "the model checker has its own"))]
 pub(crate) mod keeper;
 pub(crate) mod leaf;
 pub(crate) mod limits;
