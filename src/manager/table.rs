@@ -140,8 +140,8 @@ impl Table {
                 [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 64];
             let count = epoll::wait(&**doors, &mut events[..], None).unwrap_or(0);
             for event in &events[..count] {
-                let gone = epoll::EventFlags::HUP | epoll::EventFlags::RDHUP;
-                self.open(event.data.u64(), event.flags.intersects(gone));
+                let (flags, gone) = (event.flags, epoll::EventFlags::HUP | epoll::EventFlags::RDHUP);
+                self.open(event.data.u64(), flags.intersects(gone));
             }
         }
     }
