@@ -196,6 +196,28 @@ fn who_does_not_want_a_permit_any_more_takes_no_wake_up_with_him() {
 }
 
 #[test]
+fn who_is_told_not_to_wait_any_more_does_not_sleep_on() {
+    explore(|| {
+        Scene::play(1, &[], 0, |scene| {
+            let made = Semaphore::new(0).unwrap();
+            let received = scene.processes[0].0.enter(|| made.received());
+            let (over, own) = (Arc::new(AtomicBool::new(false)), received.clone());
+            let told = Arc::clone(&over);
+            scene.start(0, None, move || {
+                let refused = semaphore::acquire(own.page(), &Patience::unless(&told));
+                assert!(matches!(refused, Err(SyncError::TimedOut)));
+            });
+            // As the drop of a future does it, which is in the same process.
+            scene.start(0, None, move || {
+                over.store(true, SeqCst);
+                received.page().members().rouse();
+            });
+            scene.end();
+        });
+    });
+}
+
+#[test]
 fn permits_that_are_given_back_by_hand_are_lost_with_their_holders_only() {
     explore(|| Semaphores { by_hand: true, permits: 2, ..SEMAPHORES }.play());
     // A permit that its holder has forgotten is gone with him, so there must be one for those who live.
