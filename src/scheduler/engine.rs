@@ -71,6 +71,8 @@ pub(super) struct Core {
     armed: Option<Instant>,
     /// Those who wait for workers to be up, or for the pool to end.
     watchers: Vec<Waker>,
+    /// The template of the workers is there, or may be.
+    has_template: bool,
     /// Kept between steps for its memory.
     effects: Vec<BrainEffect>,
 }
@@ -106,11 +108,8 @@ impl Engine {
             poller: Poller::new()?,
             owner: own_pid(),
             lets_calls_go_together: settings.max_tasks_per_child.is_none() && !worker.faults.is_scripted(),
-            worker,
-            initializer,
-            observer,
-            gate,
             core: Mutex::new(Core {
+                has_template: worker.forks.is_some(),
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
                 commands: Vec::new(),
@@ -118,6 +117,10 @@ impl Engine {
                 watchers: Vec::new(),
                 effects: Vec::new(),
             }),
+            worker,
+            initializer,
+            observer,
+            gate,
         })
     }
 
@@ -345,9 +348,9 @@ impl Engine {
         self.core().machine.is_terminated()
     }
 
-    /// Ready when the pool has ended.
+    /// Ready when the pool has ended, and nothing is left of it.
     pub(crate) fn poll_terminated(&self, context: &Context<'_>) -> Poll<()> {
-        self.poll_core(context, |core| core.machine.is_terminated().then_some(()))
+        self.poll_core(context, |core| (core.machine.is_terminated() && !core.has_template).then_some(()))
     }
 
     /// Ready when all workers are up, or when that will never be.
@@ -415,6 +418,16 @@ impl Engine {
     /// The task that the worker of a lane is at.
     pub(crate) fn front(&self, lane: LaneNo) -> Option<u64> {
         self.core().machine.outstanding(lane).next()
+    }
+
+    /// The pool has ended, and so has the template of its workers.
+    pub(crate) fn template_has_ended(&self) {
+        let wakers = {
+            let mut core = self.core();
+            core.has_template = false;
+            std::mem::take(&mut core.watchers)
+        };
+        self.finish(Later { wakers, ..Later::default() });
     }
 
     /// What the supervisor has to do, and when it must look at the clock again.
