@@ -70,9 +70,9 @@ pub(super) struct Core {
     /// When the supervisor looks at the clock again, if nobody calls it before.
     armed: Option<Instant>,
     /// Those who wait for workers to be up, or for the pool to end.
-    watchers: Vec<Waker>,
+    pub(super) watchers: Vec<Waker>,
     /// The template of the workers is there, or may be.
-    has_template: bool,
+    pub(super) has_template: bool,
     /// Kept between steps for its memory.
     effects: Vec<BrainEffect>,
 }
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Nothing under this lock calls the user's code, so it is never poisoned half-way.
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -418,16 +418,6 @@ impl Engine {
     /// The task that the worker of a lane is at.
     pub(crate) fn front(&self, lane: LaneNo) -> Option<u64> {
         self.core().machine.outstanding(lane).next()
-    }
-
-    /// The pool has ended, and so has the template of its workers.
-    pub(crate) fn template_has_ended(&self) {
-        let wakers = {
-            let mut core = self.core();
-            core.has_template = false;
-            std::mem::take(&mut core.watchers)
-        };
-        self.finish(Later { wakers, ..Later::default() });
     }
 
     /// What the supervisor has to do, and when it must look at the clock again.
