@@ -105,6 +105,10 @@ support::isolated! {
 
     fn streams_that_are_closed_are_not_taken_by_the_pool() {
         for (close, when) in ["0", "1", "2", "0 1 2"].into_iter().flat_map(|close| WHEN.map(|when| (close, when))) {
+            if when == "after it" && support::templates_by_default() {
+                println!("SKIPPED: without {close}, {when}: copies have the streams that the template began with");
+                continue;
+            }
             let report = std::env::temp_dir().join(format!("streams-{}", std::process::id()));
             let mut program =
                 Program::named("a_program_that_closes_its_streams").env("REPORT", &report).env("CLOSE", close).env("WHEN", when).spawn();

@@ -125,6 +125,9 @@ support::isolated! {
     }
 
     fn a_failed_start_takes_no_child_of_the_program_along() {
+        if support::templates_by_default() {
+            return println!("SKIPPED: a copy of a template is in its folder already, also when that is gone");
+        }
         // A callback runs on the thread that starts workers, and what it starts is a child of that thread.
         let folder = std::env::temp_dir().join(format!("folder-{}", support::tag().expect("a tag")));
         std::fs::create_dir(&folder).expect("a folder");

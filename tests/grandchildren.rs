@@ -12,7 +12,9 @@ use procpool::{
     Escalation, Limits, OnCancel, ProcessPoolExecutor, ShutdownOptions, StartError, TaskFuture, TaskOptions,
     task,
 };
-use support::{Event, Ledger, Program, Signal, eventually, kill, nothing_left, procfs, tagged_pids};
+use support::{
+    Event, Ledger, Program, Signal, eventually, kill, nothing_left, procfs, tagged_pids, tagged_workers,
+};
 
 const DETECT: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(10);
@@ -205,7 +207,7 @@ support::isolated! {
             eventually("it runs", SOON, || ledger.starts(0) == 1);
             assert!(future.cancel());
             let worker = ledger.entries()[0].pid;
-            eventually(script, DETECT, || tagged_pids().iter().all(|pid| pool.worker_pids().contains(pid)));
+            eventually(script, DETECT, || tagged_workers().iter().all(|pid| pool.worker_pids().contains(pid)));
             assert!(!procfs::is_alive(worker));
             pool.shutdown(true).wait();
             assert_left(script, &[]);

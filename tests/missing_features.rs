@@ -124,6 +124,9 @@ support::isolated! {
 
     /// These exist since long before the rest, and a filter that denies them still makes nobody wait.
     fn what_fails_later_breaks_the_pool_with_its_cause() {
+        if support::templates_by_default() {
+            return println!("SKIPPED: a template that cannot start is the error of build");
+        }
         for (call, cause) in [
             ("getrandom", "failed to read random bytes"),
             ("fallocate", "failed to make shared memory"),

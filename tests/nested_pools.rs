@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use procpool::{ProcessPoolExecutor, Ran, task};
-use support::{Event, Ledger, Signal, eventually, kill, nothing_left, procfs, tagged_pids};
+use support::{Event, Ledger, Signal, eventually, kill, nothing_left, procfs, tagged_pids, tagged_workers};
 
 const ORPHAN: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(20);
@@ -109,8 +109,9 @@ fn a_death_in_the_middle(depth: u64, last: u64, stopped: bool) {
         eventually("it is stopped", SOON, || procfs::state(at(last)) == Some('T'));
     }
     let below = procfs::descendants_of(killed);
-    assert_eq!(below.len() as u64, 2 * (last - depth), "two workers of each pool: {below:?}");
-    assert_eq!(tagged_pids().len() as u64, 2 * last);
+    let workers = below.iter().filter(|process| !process.is_template()).count();
+    assert_eq!(workers as u64, 2 * (last - depth), "two workers of each pool: {below:?}");
+    assert_eq!(tagged_workers().len() as u64, 2 * last);
 
     let began = Instant::now();
     kill(killed, Signal::KILL);
@@ -141,7 +142,7 @@ fn around_a_pool(workers: usize) -> ProcessPoolExecutor {
         .build()
         .expect("a pool");
     assert_eq!(outer.submit(double_inside, 4).result().expect("a value"), 8);
-    assert_eq!(tagged_pids().len(), 1 + workers);
+    assert_eq!(tagged_workers().len(), 1 + workers);
     outer
 }
 
@@ -192,7 +193,7 @@ support::isolated! {
             assert_eq!(outer.submit(double_inside, n).result().expect("a value"), 2 * n);
         }
         // Before its successor comes, or after.
-        eventually("one worker with its two, or none", ORPHAN, || matches!(tagged_pids().len(), 0 | 3));
+        eventually("one worker with its two, or none", ORPHAN, || matches!(tagged_workers().len(), 0 | 3));
         ends_soon(outer);
     }
 
@@ -202,7 +203,7 @@ support::isolated! {
         for (n, future) in (0..).zip(futures) {
             assert_eq!(future.result().expect("a value"), (10 * n..10 * n + 10).map(|i| 2 * i).sum::<u64>());
         }
-        eventually("the inner pools are gone", ORPHAN, || tagged_pids().len() == 3);
+        eventually("the inner pools are gone", ORPHAN, || tagged_workers().len() == 3);
         ends_soon(outer);
     }
 

@@ -47,7 +47,7 @@ tests_with! {
     fn a_task_that_starts_this_program_as_a_command_gets_its_main() {
         // The command's output; what is left of our variables in the task and in a command; the task's standard
         // input, which is empty although ours is not.
-        let mut child = program("hooked").env("FIXTURE", "commands").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = program("hooked").env("FIXTURE", "commands").env_remove("PROCPOOL_START_METHOD").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         child.stdin.take().expect("a pipe").write_all(b"for main only").expect("room in the pipe");
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "hooked 1.0.0\n([], \"\")\n[]\n");

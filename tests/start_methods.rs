@@ -321,7 +321,8 @@ support::isolated! {
     }
 
     fn settings_that_contradict_each_other_are_errors() {
-        let spawn = ProcessPoolExecutor::builder().preload(load, ("loads", 1)).build();
+        let spawn = ProcessPoolExecutor::builder().start_method(StartMethod::Spawn);
+        let spawn = spawn.preload(load, ("loads", 1)).build();
         assert!(matches!(spawn, Err(StartError::Invalid { .. })));
         assert!(matches!(forks().inline(true).build(), Err(StartError::Invalid { .. })));
     }

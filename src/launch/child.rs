@@ -48,7 +48,8 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
     let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
     let leaf = if role == Role::Template { None } else { leaf(worker, index)? };
-    let letter = letter(worker, index, leaf.as_ref(), nonce, role)?;
+    let inherited = fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?;
+    let letter = letter(&Hello { inherited, ..hello(worker, index, leaf.as_ref(), nonce, role) })?;
     socket::send_with(socket.as_fd(), &letter, [own.as_fd(), page.as_fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
@@ -83,30 +84,19 @@ pub(super) enum Role {
     Template,
 }
 
-/// What a worker is told before it exists, as it travels.
-pub(super) fn letter(
-    worker: &Worker,
-    index: usize,
-    leaf: Option<&Leaf>,
-    nonce: [u8; 16],
-    role: Role,
-) -> Result<Vec<u8>, StartError> {
-    encode(&hello(worker, index, leaf, nonce, role)?)
-}
-
-/// What a worker is told before it exists.
+/// What a worker is told before it exists. Nothing of what is open here is inherited by a copy of a template.
 pub(super) fn hello(
     worker: &Worker,
     index: usize,
     leaf: Option<&Leaf>,
     nonce: [u8; 16],
     role: Role,
-) -> Result<Hello, StartError> {
+) -> Hello {
     let is_template = role == Role::Template;
     let mut bounds = if is_template { Bounds::default() } else { worker.bounds.clone() };
     bounds.groups = leaf.map_or_else(Vec::new, Leaf::folders);
     let preloads = worker.forks.as_ref().is_some_and(|forks| forks.preload.is_some());
-    Ok(Hello {
+    Hello {
         bounds,
         // Whoever only tells what is possible is none of the workers that a script counts.
         faults: if worker.is_probe() || is_template { Rules::default() } else { worker.faults.next_launch() },
@@ -118,10 +108,10 @@ pub(super) fn hello(
         alone: worker.alone.clone(),
         initializer: if is_template { preloads } else { worker.initializer },
         max_rss: worker.max_rss,
-        inherited: fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?,
+        inherited: Vec::new(),
         #[cfg(feature = "sandbox")]
         sandbox: worker.sandbox.clone(),
-    })
+    }
 }
 
 pub(super) fn leaf(worker: &Worker, index: usize) -> Result<Option<Leaf>, StartError> {
@@ -141,7 +131,8 @@ fn nonce() -> io::Result<[u8; 16]> {
     }
 }
 
-fn encode(hello: &Hello) -> Result<Vec<u8>, StartError> {
+/// The same as it travels.
+pub(super) fn letter(hello: &Hello) -> Result<Vec<u8>, StartError> {
     let mut body = Vec::new();
     codec::encode(hello, &mut body, HELLO_MAX).map_err(|_| {
         let count = hello.inherited.len();

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(crate) struct ForkServer {
     /// How long a template may take to load what it is to load.
     pub(crate) start_timeout: Duration,
     pub(crate) template: Mutex<Option<Template>>,
+    /// There are to be no more workers.
+    pub(crate) retired: AtomicBool,
 }
 
 /// What a template runs once, before it makes copies.
@@ -68,6 +71,9 @@ pub(crate) struct Template {
 const GONE: &str = "the copy of it that all workers are copies of has ended, and can be made while the pool is built only: \
                     build another pool, or choose `StartMethod::ForkServer`, whose template is replaced";
 
+/// One that was killed is expected to end within this.
+const UNKILLABLE: Duration = Duration::from_secs(5);
+
 /// Bytes of what a template says, at most.
 const ANSWER_MAX: u64 = 1 << 20;
 
@@ -85,11 +91,14 @@ impl ForkServer {
         Some(ended)
     }
 
-    /// Ends the template, if there is one, and waits for it. The next worker needs another.
-    pub(crate) fn retire(&self) {
-        if let Some(template) = self.template().take() {
+    /// Ends the template, if there is one, and waits for it: there are no more workers. Says whether this is the first
+    /// time.
+    pub(crate) fn retire(&self) -> bool {
+        let template = self.template().take();
+        if let Some(template) = template {
             template.put_down();
         }
+        !self.retired.swap(true, Ordering::Relaxed)
     }
 
     /// If the template has ended, waits for it, so that no zombie is left.
@@ -198,11 +207,11 @@ impl Template {
         }
     }
 
-    /// Kills it and waits for its end.
+    /// Kills it and waits for its end, for a while: one that the kernel does not let go of is waited for elsewhere.
     fn put_down(self) -> crate::error::ExitCause {
         // One that has ended already is not changed by this.
         self.process.kill();
-        let _ = process::wait_for_end(self.process.ended());
+        let _ = process::ends_by(self.process.ended(), Instant::now() + UNKILLABLE);
         self.process.reap().cause
     }
 
@@ -249,7 +258,8 @@ impl Template {
             return Err(silent());
         }
         let leaf = child::leaf(worker, index)?;
-        let letter = child::letter(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker)?;
+        let letter =
+            child::letter(&child::hello(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker))?;
         let oom_before = OomCounts::of(std::process::id());
         let attached = [own.as_fd(), page.as_fd(), theirs.as_fd()];
         self.asked = true;

@@ -70,7 +70,9 @@ pub(super) struct Core {
     /// When the supervisor looks at the clock again, if nobody calls it before.
     armed: Option<Instant>,
     /// Those who wait for workers to be up, or for the pool to end.
-    watchers: Vec<Waker>,
+    pub(super) watchers: Vec<Waker>,
+    /// The template of the workers is there, or may be.
+    pub(super) has_template: bool,
     /// Kept between steps for its memory.
     effects: Vec<BrainEffect>,
 }
@@ -106,11 +108,8 @@ impl Engine {
             poller: Poller::new()?,
             owner: own_pid(),
             lets_calls_go_together: settings.max_tasks_per_child.is_none() && !worker.faults.is_scripted(),
-            worker,
-            initializer,
-            observer,
-            gate,
             core: Mutex::new(Core {
+                has_template: worker.forks.is_some(),
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
                 commands: Vec::new(),
@@ -118,11 +117,15 @@ impl Engine {
                 watchers: Vec::new(),
                 effects: Vec::new(),
             }),
+            worker,
+            initializer,
+            observer,
+            gate,
         })
     }
 
     /// Nothing under this lock calls the user's code, so it is never poisoned half-way.
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -345,9 +348,9 @@ impl Engine {
         self.core().machine.is_terminated()
     }
 
-    /// Ready when the pool has ended.
+    /// Ready when the pool has ended, and nothing is left of it.
     pub(crate) fn poll_terminated(&self, context: &Context<'_>) -> Poll<()> {
-        self.poll_core(context, |core| core.machine.is_terminated().then_some(()))
+        self.poll_core(context, |core| (core.machine.is_terminated() && !core.has_template).then_some(()))
     }
 
     /// Ready when all workers are up, or when that will never be.

@@ -124,10 +124,14 @@ impl Supervisor {
                     Command::Listen(lane) => self.listen(lane, TURN),
                 }
             }
+            // A worker that does not die keeps this thread, and nothing else.
+            if terminated
+                && let Some(forks) = &self.engine.worker.forks
+                && forks.retire()
+            {
+                self.engine.template_has_ended();
+            }
             if terminated && self.stations.iter().all(|station| station.worker.is_none()) {
-                if let Some(forks) = &self.engine.worker.forks {
-                    forks.retire();
-                }
                 return;
             }
             let now = Instant::now();

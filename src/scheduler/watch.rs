@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::launch::ForkServer;
 
 use super::engine::Engine;
+use super::later::Later;
 use super::machine::LaneNo;
 use super::poller::{Token, What};
 
@@ -32,5 +33,17 @@ impl Watch {
         if let Some(forks) = &engine.worker.forks {
             forks.bury();
         }
+    }
+}
+
+impl Engine {
+    /// The pool has ended, and so has the template of its workers.
+    pub(super) fn template_has_ended(&self) {
+        let wakers = {
+            let mut core = self.core();
+            core.has_template = false;
+            std::mem::take(&mut core.watchers)
+        };
+        self.finish(Later { wakers, ..Later::default() });
     }
 }

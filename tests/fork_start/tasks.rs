@@ -128,7 +128,7 @@ pub(crate) fn look() -> Found {
         ignored: mask("SigIgn"),
         handled: mask("SigCgt"),
         input,
-        marks: marks.filter(|name| name.starts_with("PROCPOOL")).collect(),
+        marks: marks.filter(|name| name == "PROCPOOL_WORKER").collect(),
     }
 }
 

@@ -22,6 +22,16 @@ pub fn tagged_pids() -> Vec<u32> {
     others().into_iter().map(|process| process.pid).collect()
 }
 
+/// The same without the processes of which workers are copies, if that is how they are made.
+pub fn tagged_workers() -> Vec<u32> {
+    others().into_iter().filter(|process| !process.is_template()).map(|process| process.pid).collect()
+}
+
+/// Whether pools that do not say how their workers are made have templates: by the environment of the whole run.
+pub fn templates_by_default() -> bool {
+    env::var("PROCPOOL_START_METHOD").is_ok_and(|method| method == "forkserver")
+}
+
 /// Fails if [`tagged_pids`] names anything after so long.
 #[track_caller]
 pub fn nothing_left(limit: Duration) {

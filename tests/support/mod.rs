@@ -35,7 +35,7 @@ mod watchdog;
 
 pub use census::{Census, no_census, warmed_up};
 pub use eventually::eventually;
-pub use family::{kill, nothing_left, tag, tagged_pids, tagged_with};
+pub use family::{kill, nothing_left, tag, tagged_pids, tagged_with, tagged_workers, templates_by_default};
 pub use guards::{FdLimit, Hog, hog};
 pub(crate) use isolate::isolated;
 pub use ledger::{Entry, Event, Ledger};

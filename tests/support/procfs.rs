@@ -27,6 +27,13 @@ pub struct Process {
     pub start: u64,
 }
 
+impl Process {
+    /// Whether it is one of which workers are copies, and lives.
+    pub fn is_template(&self) -> bool {
+        self.comm == "procpool:forks" && !"ZX".contains(self.state)
+    }
+}
+
 /// Reads one line of the process table.
 pub fn process(pid: u32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;

@@ -1,6 +1,7 @@
 //! How workers come into being.
 
 use std::ffi::OsStr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::error::StartError;
@@ -212,6 +213,7 @@ impl Builder {
             preload,
             start_timeout: self.start_timeout,
             template: Mutex::new(None),
+            retired: AtomicBool::new(false),
         }))
     }
 }
