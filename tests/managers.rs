@@ -178,6 +178,55 @@ fn square(number: u64) -> u64 {
     number * number
 }
 
+mod time {
+    #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+    pub(super) struct Span(pub(super) u64);
+}
+
+/// A type called as the generic parameters of much code, with methods called as what such code is made of.
+#[derive(Clone)]
+struct D(u64);
+
+#[managed]
+impl D {
+    pub(self) fn new(_: u8, (left, right): (u64, u64)) -> Option<Self> {
+        (left > 0).then_some(D(left + right))
+    }
+    pub(crate) fn call(&self, call: u64) -> u64 {
+        self.0 + call
+    }
+    pub(crate) fn object(&mut self, value: u64) -> u64 {
+        std::mem::replace(&mut self.0, value)
+    }
+    pub(crate) fn manager(&self, manager: &str) -> usize {
+        manager.len()
+    }
+    pub(crate) fn time(&self) -> time::Span {
+        time::Span(self.0)
+    }
+    pub(crate) fn r#match<'a>(&'a self, texts: &[&'a str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+    #[deprecated(note = "for the test")]
+    pub(crate) fn old(&self) -> u64 {
+        self.0
+    }
+    /// Is of this type, and not called from outside.
+    #[allow(dead_code)]
+    pub(crate) async fn helper() {}
+}
+
+#[managed(proxy = Slow)]
+impl Post {
+    /// Makes one when the receiver is gone.
+    pub(crate) fn when_gone(mut begun: Sender<u32>) -> Post {
+        begun.send(&1).expect("somebody listens");
+        loop {
+            thread::park();
+        }
+    }
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -444,6 +493,53 @@ support::isolated! {
         eventually("no thread is left", SOON, || procfs::threads(manager.process().pid()).len() <= 5);
     }
 
+    #[allow(deprecated)]
+    fn methods_have_the_names_that_they_like() {
+        let manager = Manager::new().expect("a manager");
+        assert!(DProxy::new(&manager, 0, (0, 1)).result().expect("a call").is_none());
+        let odd = DProxy::new(&manager, 0, (1, 2)).result().expect("a call").expect("an object");
+        assert_eq!(odd.call(4).result().expect("a call"), 7);
+        assert_eq!(odd.object(5).result().expect("a call"), 3);
+        assert_eq!(odd.manager("four").result().expect("a call"), 4);
+        assert_eq!(odd.time().result().expect("a call"), time::Span(5));
+        assert_eq!(odd.r#match(&["a", "b"]).result().expect("a call"), ["a", "b"]);
+        assert_eq!(odd.old().result().expect("a call"), 5);
+    }
+
+    fn a_manager_ends_although_somebody_makes_an_object_without_end_or_holds_a_call() {
+        for how in ["shutdown", "drop"] {
+            let ledger = Ledger::create();
+            let manager = Manager::new().expect("a manager");
+            let kept = AccountProxy::open_noted(&manager, 7, &ledger.path()).result().expect("a call").expect("an object");
+            let (begun, mut listen) = Pipe::simplex().expect("a pipe");
+            let endless = Slow::when_gone(&manager, begun);
+            assert_eq!(listen.recv().expect("it has begun"), 1);
+            let held = manager.list::<u32>();
+            let pid = manager.process().pid();
+            match how {
+                "shutdown" => assert_eq!(manager.shutdown(), ExitCause::Code(0)),
+                _ => drop(manager),
+            }
+            eventually("it has ended", SOON, || !procfs::is_alive(pid));
+            assert_eq!(ledger.finishes(7), 1, "its objects were dropped");
+            assert!(endless.result().expect_err("it was cut off").is_manager_gone());
+            drop((held, kept));
+        }
+    }
+
+    fn many_calls_at_a_time_leave_few_threads_and_descriptors_behind() {
+        let manager = Manager::new().expect("a manager");
+        let point = MeetingPoint::new(&manager).result().expect("an object");
+        let (here, there) = (procfs::fds(std::process::id()).len(), procfs::threads(manager.process().pid()).len());
+        let calls: Vec<_> = (0..200).map(|_| point.meet(200)).collect();
+        assert!(block_on(join_all(calls)).into_iter().all(|met| met.is_ok_and(|met| met == 200)));
+        let few = || {
+            procfs::fds(std::process::id()).len() < here + 30
+                && procfs::threads(manager.process().pid()).len() < there + 10
+        };
+        eventually("most of them are gone", SOON, few);
+    }
+
     fn an_object_may_have_a_pool_of_its_own() {
         let manager = Manager::new().expect("a manager");
         let squares = SquaresProxy::new(&manager).result().expect("a call").expect("a pool");
@@ -502,6 +598,11 @@ support::isolated! {
         assert_eq!(items.iter().map(|(key, value)| (key.as_str(), *value)).collect::<Vec<_>>(), [("a", 7), ("b", 2), ("d", 3), ("e", 4)]);
         dict.clear().result().expect("a call");
         assert_eq!(dict.len().result().expect("a call"), 0);
+        // Keys are compared by their bytes, which a descriptor is not.
+        let set = manager.set::<Descriptor>().result().expect("a set");
+        let file = Descriptor::new(std::fs::File::open("/dev/null").expect("a file"));
+        let error = set.insert(&file).result().expect_err("it is no key");
+        assert!(error.to_string().contains("a key cannot hold"), "{error}");
     }
 
     fn who_takes_an_object_for_another_or_knocks_without_a_word_hurts_nobody() {

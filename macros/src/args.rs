@@ -31,8 +31,8 @@ pub(crate) struct Options {
 
 /// The type that a task is a method of.
 pub(crate) struct Owner {
-    /// Its name, which comes before that of the task.
-    pub(crate) name: String,
+    /// Its name and that of the method, as errors show them.
+    pub(crate) shown: String,
     /// Tells whether an object is one that the method can be called on.
     pub(crate) fits: TokenStream,
 }

@@ -65,10 +65,8 @@ impl Expansion<'_> {
         let registered = match &options.name {
             Some(name) => quote!(#name),
             None => {
-                let mut name = name.unraw().to_string();
-                if let Some(owner) = &options.owner {
-                    name = format!("{}::{name}", owner.name);
-                }
+                let own = || name.unraw().to_string();
+                let name = options.owner.as_ref().map_or_else(own, |owner| owner.shown.clone());
                 quote!(::core::concat!(::core::module_path!(), "::", #name))
             }
         };
@@ -194,8 +192,8 @@ impl Expansion<'_> {
         }
         quote! {
             #[allow(deprecated)]
-            fn __procpool_run #generics(call: #private::Call<#lifetime>) -> #private::Reply {
-                call.run_as::<#name, #decoded>(|#pattern| #called)
+            fn __procpool_run #generics(__procpool_call: #private::Call<#lifetime>) -> #private::Reply {
+                __procpool_call.run_as::<#name, #decoded>(|#pattern| #called)
             }
         }
     }
@@ -227,7 +225,7 @@ impl Expansion<'_> {
 
     fn values(&self) -> Vec<syn::Ident> {
         (0..self.arguments.len())
-            .map(|at| format_ident!("argument_{at}", span = Span::mixed_site()))
+            .map(|at| format_ident!("__procpool_argument_{at}", span = Span::mixed_site()))
             .collect()
     }
 }

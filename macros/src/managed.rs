@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{
     Attribute, Error, FnArg, GenericArgument, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments,
-    ReceiverKind, Result, ReturnType, Signature, Token, Type, Visibility,
+    ReceiverKind, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
 };
 
 use crate::args::{self, Owner};
@@ -14,6 +14,9 @@ use crate::expand::{one_or_tuple, task};
 use crate::signature::Function;
 
 const KNOWN: &str = "known options: `proxy = Name`, `crate = path`";
+
+/// What each proxy has besides.
+const TAKEN: [&str; 3] = ["host", "proxy", "__made"];
 
 /// What stands in the parentheses of `#[managed(…)]`.
 #[derive(Default)]
@@ -77,7 +80,7 @@ pub(crate) fn managed(options: &Options, block: &ItemImpl) -> Result<TokenStream
         }
         let Some(role) = expansion.role(&function.sig)? else { continue };
         // The widest of them all is that of the proxy.
-        if visibility.is_none() || matches!(function.vis, Visibility::Public(_)) {
+        if visibility.is_none_or(|widest| width(&function.vis) > width(widest)) {
             visibility = Some(&function.vis);
         }
         tasks.extend(expansion.task(function, role)?);
@@ -98,6 +101,14 @@ pub(crate) fn managed(options: &Options, block: &ItemImpl) -> Result<TokenStream
     .collect())
 }
 
+fn width(visibility: &Visibility) -> u8 {
+    match visibility {
+        Visibility::Public(_) => 2,
+        Visibility::Restricted(restricted) if restricted.path.is_ident("crate") => 1,
+        _ => 0,
+    }
+}
+
 /// The name of the type, if the block is of a kind that can be called from outside.
 fn name(block: &ItemImpl) -> Result<&Ident> {
     if let Some((of, _)) = &block.trait_ {
@@ -113,7 +124,12 @@ fn name(block: &ItemImpl) -> Result<&Ident> {
              for each type that is wanted",
         ));
     }
-    match &*block.self_ty {
+    let mut ty = &*block.self_ty;
+    // What a macro has put there.
+    while let Type::Group(group) = ty {
+        ty = &group.elem;
+    }
+    match ty {
         Type::Path(path) if path.qself.is_none() => Ok(&path.path.segments.last().expect("a path").ident),
         ty => Err(Error::new_spanned(ty, "only a struct or an enum of this crate can be managed")),
     }
@@ -122,10 +138,24 @@ fn name(block: &ItemImpl) -> Result<&Ident> {
 impl Expansion<'_> {
     /// How a function is called from outside, if it is.
     fn role(&self, signature: &Signature) -> Result<Option<Role>> {
+        let Some(role) = self.is_called(signature)? else { return Ok(None) };
         if let Some(word) = &signature.asyncness {
             let message = "a method that is called from outside is not async; it has a thread of its own";
             return Err(Error::new_spanned(word, message));
         }
+        if !matches!(signature.safety, Safety::Default) {
+            let message = "what is called from outside cannot keep the promises of an `unsafe fn`; call it in a safe method";
+            return Err(Error::new_spanned(&signature.safety, message));
+        }
+        if TAKEN.iter().any(|name| signature.ident == name) {
+            let message =
+                format!("each proxy has a `{}` of its own; give this one another name", signature.ident);
+            return Err(Error::new_spanned(&signature.ident, message));
+        }
+        Ok(Some(role))
+    }
+
+    fn is_called(&self, signature: &Signature) -> Result<Option<Role>> {
         let Some(FnArg::Receiver(receiver)) = signature.inputs.first() else {
             return Ok(self.constructs(&signature.output));
         };
@@ -206,25 +236,26 @@ impl Expansion<'_> {
             Role::Reads | Role::Changes => {
                 let with = if role == Role::Reads { quote!(with_ref) } else { quote!(with_mut) };
                 let fits = quote!(#managed::is::<#ty>);
-                let body = quote!(#managed::#with(|object| <#ty>::#called(object, #(#values),*)));
+                let body = quote!(#managed::#with(|__procpool_object| <#ty>::#called(__procpool_object, #(#values),*)));
                 (fits, body)
             }
         };
         let output = self.output(signature, role);
         let lifetimes = &signature.generics;
         let fn_token = signature.fn_token;
-        let head = quote!(#fn_token #called #lifetimes (#(#values: #types),*) -> #output);
+        let task_name = task_name(called);
+        let head = quote!(#fn_token #task_name #lifetimes (#(#values: #types),*) -> #output);
         let mut head: Signature = syn::parse2(head)?;
         head.paren_token = signature.paren_token;
         let task_function = Function {
-            attributes: conditions(&function.attrs),
+            attributes: attributes(&function.attrs),
             visibility: Visibility::Inherited,
             signature: head,
             body: TokenTree::Group(Group::new(Delimiter::Brace, body)),
         };
         let options = args::Options {
             library: Some(library.clone()),
-            owner: Some(Owner { name: name.unraw().to_string(), fits }),
+            owner: Some(Owner { shown: format!("{}::{}", name.unraw(), called.unraw()), fits }),
             ..args::Options::default()
         };
         task(&options, &task_function)
@@ -245,7 +276,8 @@ impl Expansion<'_> {
                 .iter()
                 .any(|name| attribute.path().is_ident(name))
         });
-        let manager = Ident::new("manager", Span::mixed_site());
+        let manager = Ident::new("_manager", Span::mixed_site());
+        let task_name = task_name(called);
         let (receiver, called_on) = match role {
             Role::Constructor { .. } => (quote!(#manager: &#library::Manager), quote!(#manager.root())),
             Role::Reads | Role::Changes => (quote!(&self), quote!(self.0)),
@@ -254,7 +286,7 @@ impl Expansion<'_> {
             #(#shown)*
             #[allow(dead_code, missing_docs, unreachable_pub, clippy::new_ret_no_self, clippy::should_implement_trait)]
             #vis fn #called #lifetimes (#receiver, #(#values: #types),*) -> #library::MethodCall<#output> {
-                #called_on.call(#called, &#passed)
+                #called_on.call(#task_name, &#passed)
             }
         }
     }
@@ -270,31 +302,31 @@ impl Expansion<'_> {
             #visibility struct #proxy(#library::Proxy<#ty>);
 
             impl #serde::Serialize for #proxy {
-                fn serialize<S: #serde::Serializer>(
+                fn serialize<__S: #serde::Serializer>(
                     &self,
-                    serializer: S,
-                ) -> ::core::result::Result<S::Ok, S::Error> {
-                    #serde::Serialize::serialize(&self.0, serializer)
+                    _serializer: __S,
+                ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                    #serde::Serialize::serialize(&self.0, _serializer)
                 }
             }
 
             impl<'de> #serde::Deserialize<'de> for #proxy {
-                fn deserialize<D: #serde::Deserializer<'de>>(
-                    deserializer: D,
-                ) -> ::core::result::Result<Self, D::Error> {
-                    <#library::Proxy<#ty> as #serde::Deserialize<'de>>::deserialize(deserializer).map(Self)
+                fn deserialize<__D: #serde::Deserializer<'de>>(
+                    _deserializer: __D,
+                ) -> ::core::result::Result<Self, __D::Error> {
+                    <#library::Proxy<#ty> as #serde::Deserialize<'de>>::deserialize(_deserializer).map(Self)
                 }
             }
 
             #[allow(private_interfaces, unreachable_pub, dead_code)]
             impl #proxy {
-                /// Has this process keep `value`, on threads of its own, as long as there are proxies of it.
+                /// Has this process keep a value, on threads of its own, as long as there are proxies of it.
                 ///
                 /// # Errors
                 ///
                 /// If there is no room for descriptors or a thread.
-                pub fn host(value: #ty) -> ::std::io::Result<Self> {
-                    #library::Proxy::host(value).map(Self)
+                pub fn host(_value: #ty) -> ::std::io::Result<Self> {
+                    #library::Proxy::host(_value).map(Self)
                 }
 
                 /// What all proxies have in common.
@@ -303,8 +335,8 @@ impl Expansion<'_> {
                 }
 
                 #[doc(hidden)]
-                fn __made(value: #ty) -> Self {
-                    Self::host(value).expect("room for one more object")
+                fn __made(_value: #ty) -> Self {
+                    Self::host(_value).expect("room for one more object")
                 }
             }
         }
@@ -341,10 +373,16 @@ fn renamed(tokens: TokenStream, ty: &impl ToTokens) -> TokenStream {
 }
 
 fn values(count: usize) -> Vec<Ident> {
-    (0..count).map(|at| Ident::new(&format!("argument_{at}"), Span::mixed_site())).collect()
+    (0..count).map(|at| Ident::new(&format!("__procpool_argument_{at}"), Span::mixed_site())).collect()
 }
 
-/// Those that say whether there is such a function at all.
-fn conditions(attributes: &[Attribute]) -> Vec<Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect()
+/// A name that nothing else has where the task stands.
+fn task_name(method: &Ident) -> Ident {
+    format_ident!("__procpool_method_{}", method.unraw(), span = method.span())
+}
+
+/// Those that say whether there is such a function at all; that it is deprecated is for who calls it from outside.
+fn attributes(attributes: &[Attribute]) -> Vec<Attribute> {
+    let conditions = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned();
+    conditions.chain([syn::parse_quote!(#[allow(deprecated)])]).collect()
 }

@@ -252,7 +252,8 @@ pub enum TaskErrorKind {
     WouldDeadlock,
     /// The [`Process`](crate::Process) that was to run the task did not become ready.
     NotStarted(StartError),
-    /// The process that kept the object, whose method was called, has ended, or had no room for one more thread.
+    /// The process that kept the object, whose method was called, has ended, or had no room for one more thread or
+    /// descriptor. [`Process`](crate::Manager::process) tells which.
     ManagerGone,
     /// A method that changes the object panicked before, and may have left it half changed:
     /// [`clear_poison`](crate::Proxy::clear_poison) says that it is sound.
@@ -368,7 +369,8 @@ impl TaskError {
         matches!(self.kind(), TimedOut { .. } | QueueTimedOut { .. } | MapTimedOut { .. })
     }
 
-    /// The process that kept the object has ended.
+    /// The process that kept the object has ended, or had no room for the call:
+    /// [`ManagerGone`](TaskErrorKind::ManagerGone).
     pub fn is_manager_gone(&self) -> bool {
         matches!(self.kind(), TaskErrorKind::ManagerGone)
     }
@@ -459,7 +461,7 @@ impl fmt::Display for TaskErrorKind {
             TaskErrorKind::Invalid { message } => f.write_str(message),
             TaskErrorKind::NotStarted(cause) => write!(f, "the process did not start: {cause}"),
             TaskErrorKind::ManagerGone => {
-                f.write_str("the process that kept the object has ended, or had no room for a thread")
+                f.write_str("the process that kept the object has ended, or had no room for a thread or a descriptor")
             }
             TaskErrorKind::Poisoned => f.write_str(
                 "a method panicked before while it changed the object; if the object is sound, say so by `clear_poison`",

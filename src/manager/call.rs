@@ -22,13 +22,17 @@ use crate::wire::frame::Kind;
 
 /// The call of a method of an object that another process keeps: a `Future` of what it returns.
 ///
-/// The call is sent when it is made, as [`submit`](crate::ProcessPoolExecutor::submit) does, so calls of one thread begin
-/// in their order; only what does not fit into the socket at once (some 200 KiB) leaves while the result is waited for.
-/// Calls of different threads and processes run side by side as far as the methods allow it: those with `&self` beside
-/// each other, one with `&mut self` alone.
+/// The call is sent when it is made, as [`submit`](crate::ProcessPoolExecutor::submit) does; only what does not fit into the
+/// socket at once (some 200 KiB, or when hundreds of calls begin at a time) leaves while the result is waited for. Calls that
+/// are made before an earlier one has returned begin in any order, also those of one thread: wait for the one before where
+/// that matters. Methods with `&self` run beside each other, one with `&mut self` alone; while one of these waits for the
+/// others to end, none begins.
 ///
-/// **Cancellation**: a method that has begun runs to its end. Dropping this loses the result, and the call if it has not
-/// been sent as a whole.
+/// A method that calls its own object through a proxy, or one that calls it back, waits for itself without end, unless both
+/// have `&self` and none with `&mut self` waits.
+///
+/// **Cancellation**: a method that has begun runs to its end. Dropping this loses the result; and the call, if it has not been
+/// sent as a whole, or if the last proxy of its object goes away before it begins.
 ///
 /// # Examples
 ///
@@ -61,6 +65,8 @@ struct OnItsWay {
     line: Line,
     /// The other end of the line, until it has gone through the door.
     end: Option<OwnedFd>,
+    /// To wait at the door with, without waking others who do.
+    door: Option<Arc<Link>>,
     sent: bool,
 }
 
@@ -81,7 +87,9 @@ impl OnItsWay {
             match socket::send_with(self.place.door.as_fd(), &[0], [end.as_fd()]) {
                 Ok(()) => self.end = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Some((Arc::clone(&self.place.door), Interest::Write)));
+                    let door =
+                        self.door.get_or_insert_with(|| Arc::new(Link::new(self.place.door.handle.clone())));
+                    return Ok(Some((Arc::clone(door), Interest::Write)));
                 }
                 Err(error) => return Err((Ran::No, gone_or(error))),
             }
@@ -145,7 +153,7 @@ impl<T> MethodCall<T> {
                 return failed(TaskErrorKind::Codec { what, side, message });
             }
         }
-        let mut call = OnItsWay { place: Arc::clone(place), line, end, sent: false };
+        let mut call = OnItsWay { place: Arc::clone(place), line, end, door: None, sent: false };
         match call.send() {
             Ok(_) => MethodCall { method, state: State::OnItsWay(Box::new(call)), read },
             Err((ran, kind)) => MethodCall::failed(method, TaskError::new(method, ran, kind), read),
@@ -174,9 +182,9 @@ impl<T> MethodCall<T> {
     ///
     /// The kinds of [`TaskError`] that a call can have: [`Panicked`](TaskErrorKind::Panicked);
     /// [`Poisoned`](TaskErrorKind::Poisoned), if a method with `&mut self` panicked before;
-    /// [`ManagerGone`](TaskErrorKind::ManagerGone), if the process that kept the object has ended;
-    /// [`Codec`](TaskErrorKind::Codec) and [`TooLarge`](TaskErrorKind::TooLarge), above 1 GiB;
-    /// [`Unreachable`](TaskErrorKind::Unreachable), without room for descriptors.
+    /// [`ManagerGone`](TaskErrorKind::ManagerGone), if the process that kept the object has ended, or has no room for a thread
+    /// or a descriptor; [`Codec`](TaskErrorKind::Codec) and [`TooLarge`](TaskErrorKind::TooLarge), above 1 GiB;
+    /// [`Unreachable`](TaskErrorKind::Unreachable), without room for descriptors here.
     pub fn result(mut self) -> Result<T, TaskError> {
         // Without a deadline nothing runs out.
         self.wait(None).unwrap_or_else(|_| unreachable!("a wait without end ended"))
@@ -187,11 +195,8 @@ impl<T> MethodCall<T> {
     /// # Errors
     ///
     /// [`WaitTimeout`] when the time is over, with a `timeout` of zero if the method has not returned now. The inner error
-    /// is that of [`result`](MethodCall::result).
-    ///
-    /// # Panics
-    ///
-    /// If the result has been taken before.
+    /// is that of [`result`](MethodCall::result), and [`Invalid`](TaskErrorKind::Invalid) if the
+    /// result was taken before.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::call::MethodCall;
 use super::parcel::Parcel;
-use super::{Manager, with_parcel};
+use super::{Manager, with_key, with_parcel};
 
 /// Encoded values by encoded keys, in the order in which the keys came.
 #[derive(Default)]
@@ -91,7 +91,9 @@ impl RawDict {
 
 /// A dictionary in a [`Manager`], which many processes use: Python's `Manager().dict()`.
 ///
-/// Its items are in the order in which their keys came, as in Python. Two keys are the same if they encode the same.
+/// Its items are in the order in which their keys came, as in Python. Two keys are the same if they encode the same, so a
+/// borrowed key must encode as the owned one does, as `str` for `String` and `[T]` for `Vec<T>`. A key holds no handles. What
+/// is asked for as a whole can hold [253](crate::Descriptor) proxies or descriptors.
 /// Values may hold handles and proxies: a [`ListProxy`](super::ListProxy) in a dictionary is one list for all who get it.
 /// In Python, so is a list that was put in by its proxy; a plain one is a copy that nobody sees the changes of.
 ///
@@ -160,7 +162,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("insert", key, some, |key| {
+        with_key("insert", key, some, |key| {
             with_parcel("insert", value, some, |value| self.raw.insert(key, value).reading(some))
         })
     }
@@ -171,7 +173,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("get", key, some, |key| self.raw.get(key).reading(some))
+        with_key("get", key, some, |key| self.raw.get(key).reading(some))
     }
 
     /// The value under this key; if there is none, this one is put in. Python's `setdefault`.
@@ -180,7 +182,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("get_or_insert", key, one, |key| {
+        with_key("get_or_insert", key, one, |key| {
             with_parcel("get_or_insert", value, one, |value| self.raw.get_or_insert(key, value).reading(one))
         })
     }
@@ -191,7 +193,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("remove", key, some, |key| self.raw.remove(key).reading(some))
+        with_key("remove", key, some, |key| self.raw.remove(key).reading(some))
     }
 
     /// Whether there is such a key. Python's `key in d`.
@@ -200,7 +202,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("contains_key", key, Parcel::open, |key| self.raw.contains_key(key))
+        with_key("contains_key", key, Parcel::open, |key| self.raw.contains_key(key))
     }
 
     /// How many items there are.
@@ -229,7 +231,7 @@ where
         K: 'a,
         V: 'a,
     {
-        let parcel = |(key, value)| Ok((Parcel::of("extend", key)?, Parcel::of("extend", value)?));
+        let parcel = |(key, value)| Ok((Parcel::of_key("extend", key)?, Parcel::of("extend", value)?));
         match items.into_iter().map(parcel).collect() {
             Ok(items) => self.raw.extend(items),
             Err(error) => MethodCall::failed("extend", error, Parcel::open),

@@ -20,8 +20,8 @@ mod talk;
 mod value;
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -123,24 +123,22 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Manager {
-    /// Before the process, which ends with the last of these.
     root: Proxy<Root>,
     process: ProcessHandle<Result<(), String>>,
 }
 
-/// What objects are made through. It is there as long as the process is to be.
+/// What objects are made through. The process ends when nobody has a proxy of it any more.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Root(#[expect(dead_code, reason = "that it is dropped is what it is for")] mpsc::Sender<()>);
+pub struct Root;
 
 /// What the process of a manager does: nothing, on this thread.
 #[task]
 fn keep_objects(door: Handle) -> Result<(), String> {
-    let (root, end) = mpsc::channel();
     let door = door.into_own().map_err(|_| "somebody else has the door".to_owned())?;
-    table::adopt(door, Root(root)).map_err(|error| format!("this process cannot keep objects: {error}"))?;
-    // Nothing is sent: it ends when the last proxy of the root is gone.
-    let _ = end.recv();
+    let gone = table::adopt(door, Root);
+    // Nothing is sent.
+    let _ = gone.map_err(|error| format!("this process cannot keep objects: {error}"))?.recv();
     let limit = thread::Builder::new().name("procpool-grace".to_owned());
     let _ = limit.spawn(|| {
         thread::sleep(GRACE);
@@ -220,12 +218,19 @@ impl Manager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(self) -> ExitCause {
-        let Manager { root, process } = self;
-        drop(root);
-        process.join_timeout(2 * GRACE).unwrap_or_else(|| {
-            process.kill();
-            process.join()
+        self.end();
+        self.process.join_timeout(2 * GRACE).unwrap_or_else(|| {
+            self.process.kill();
+            self.process.join()
         })
+    }
+
+    /// Nobody makes objects any more, also by calls that are held somewhere.
+    fn end(&self) {
+        // In a copy of the program, made by `fork`, it is the original's.
+        if self.root.place.peer.is_own() {
+            socket::shut(self.root.place.door.as_fd());
+        }
     }
 
     #[doc(hidden)]
@@ -280,6 +285,25 @@ impl Manager {
     /// As of each [`MethodCall`].
     pub fn namespace(&self) -> MethodCall<NamespaceProxy> {
         NamespaceProxy::new(self)
+    }
+}
+
+/// The same with a key.
+fn with_key<V: Serialize + ?Sized, R>(
+    method: &'static str,
+    key: &V,
+    read: fn(Parcel) -> Result<R, String>,
+    call: impl FnOnce(Parcel) -> MethodCall<R>,
+) -> MethodCall<R> {
+    match Parcel::of_key(method, key) {
+        Ok(parcel) => call(parcel),
+        Err(error) => MethodCall::failed(method, error, read),
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -75,8 +75,7 @@ impl Stages for Unwatched {
 }
 
 /// Calls a method of an object.
-pub(super) fn answer(object: Option<Arc<dyn Hosted>>, request: Request) -> Response {
-    let Some(object) = object else { return Response::NoSuchMethod };
+pub(super) fn answer(object: Arc<dyn Hosted>, request: Request) -> Response {
     let Request::Call { task, args: Parcel { bytes, handles }, .. } = request else {
         object.clear_poison();
         return Response::Replied(Kind::Done.tag(), Parcel::default());

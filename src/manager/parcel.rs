@@ -37,6 +37,17 @@ impl Parcel {
         }
     }
 
+    /// Of a key, by which others are compared: what is beside the bytes of it would not be.
+    pub(super) fn of_key<T: Serialize + ?Sized>(task: &'static str, key: &T) -> Result<Parcel, TaskError> {
+        let parcel = Parcel::of(task, key)?;
+        if parcel.handles.is_empty() {
+            return Ok(parcel);
+        }
+        let (what, side) = (What::Args, CodecSide::Encode);
+        let message = "a key cannot hold proxies or descriptors; put them into the value".to_owned();
+        Err(TaskError::new(task, Ran::No, TaskErrorKind::Codec { what, side, message }))
+    }
+
     /// The value.
     pub(super) fn open<T: DeserializeOwned>(self) -> Result<T, String> {
         let Parcel { bytes, handles } = self;

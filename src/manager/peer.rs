@@ -14,6 +14,9 @@ use crate::wire::attach::Handle;
 /// Who keeps an object: the process that made its door, which nobody can forge, and the name of the table there.
 pub(super) type PeerName = (u32, u64);
 
+/// Lines that are kept for the next calls: each is a thread at its other end.
+const IDLE_MAX: usize = 8;
+
 static PEERS: LazyLock<Mutex<HashMap<PeerName, Weak<Peer>>>> = LazyLock::new(Mutex::default);
 
 /// A process that keeps objects, as long as this one has a proxy of any of them.
@@ -51,11 +54,17 @@ impl Peer {
         Ok((Connection::of(Handle::new(ours)), Some(theirs)))
     }
 
-    /// The line is free for the next call.
+    /// The line is free for the next call. After many calls at a time most are closed.
     pub(super) fn keep(&self, line: Line) {
-        if self.owner == own_pid() {
-            lock(&self.idle).push(line);
+        let mut idle = lock(&self.idle);
+        if self.owner == own_pid() && idle.len() < IDLE_MAX {
+            idle.push(line);
         }
+    }
+
+    /// Whether this process has made it, or is a copy of the one that has.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner == own_pid()
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::call::MethodCall;
 use super::dict::{RawDictProxy, all};
 use super::parcel::Parcel;
-use super::{Manager, with_parcel};
+use super::{Manager, with_key};
 
 /// A set in a [`Manager`], which many processes use: Python's `Manager().set()`, new in 3.14. A dictionary without
 /// values, so what is said of [`DictProxy`](super::DictProxy) holds.
@@ -55,9 +55,7 @@ impl<T: Serialize + DeserializeOwned> SetProxy<T> {
         Q: Serialize + ?Sized,
     {
         let is_new = |reply| is_there(reply).map(|there| !there);
-        with_parcel("insert", value, is_new, |value| {
-            self.raw.insert(value, Parcel::default()).reading(is_new)
-        })
+        with_key("insert", value, is_new, |value| self.raw.insert(value, Parcel::default()).reading(is_new))
     }
 
     /// Takes a value out, and says whether it was there. Python's `discard`.
@@ -66,7 +64,7 @@ impl<T: Serialize + DeserializeOwned> SetProxy<T> {
         T: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("remove", value, is_there, |value| self.raw.remove(value).reading(is_there))
+        with_key("remove", value, is_there, |value| self.raw.remove(value).reading(is_there))
     }
 
     /// Whether this value is there. Python's `value in s`.
@@ -75,7 +73,7 @@ impl<T: Serialize + DeserializeOwned> SetProxy<T> {
         T: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        with_parcel("contains", value, Parcel::open, |value| self.raw.contains_key(value))
+        with_key("contains", value, Parcel::open, |value| self.raw.contains_key(value))
     }
 
     /// How many values there are.

@@ -10,10 +10,12 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use rustix::event::epoll;
+use rustix::io::Errno;
 
 use super::ROOT;
 use super::object::{self, Hosted};
@@ -47,6 +49,8 @@ struct State {
 struct Kept {
     door: Arc<OwnedFd>,
     object: Arc<dyn Hosted>,
+    /// Dropped when nobody has a proxy any more, whatever still runs.
+    alive: Option<Sender<()>>,
 }
 
 /// A number that nobody else draws.
@@ -73,28 +77,30 @@ fn table() -> io::Result<&'static Table> {
 pub(super) fn host<T: Send + Sync + 'static>(value: T) -> io::Result<Proxy<T>> {
     let table = table()?;
     let (outside, inside) = socket::packet_pair()?;
-    let number = table.keep(inside, Arc::new(RwLock::new(value)))?;
+    let number = table.keep(inside, Arc::new(RwLock::new(value)), None)?;
     Proxy::new(table.name, number, Handle::new(outside))
 }
 
-/// Keeps a value behind a door that another process has made.
-pub(super) fn adopt<T: Send + Sync + 'static>(inside: OwnedFd, value: T) -> io::Result<()> {
-    table()?.keep(inside, Arc::new(RwLock::new(value))).map(drop)
+/// Keeps a value behind a door that another process has made. The receiver hears when nobody has a proxy any more.
+pub(super) fn adopt<T: Send + Sync + 'static>(inside: OwnedFd, value: T) -> io::Result<Receiver<()>> {
+    let (alive, gone) = mpsc::channel();
+    table()?.keep(inside, Arc::new(RwLock::new(value)), Some(alive))?;
+    Ok(gone)
 }
 
 /// Drops all objects. For the end of a process that nobody may call any more.
 pub(super) fn clear() {
     if let Ok(table) = table() {
         let objects = std::mem::take(&mut table.state().objects);
-        for (_, kept) in objects {
-            discard(kept);
+        for (_, Kept { object, .. }) in objects {
+            discard(object);
         }
     }
 }
 
 /// To drop an object is the user's code.
-fn discard(kept: Kept) {
-    let _ = guarded(move || drop(kept));
+fn discard(object: Arc<dyn Hosted>) {
+    let _ = guarded(move || drop(object));
 }
 
 impl Table {
@@ -103,7 +109,12 @@ impl Table {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&'static self, door: OwnedFd, object: Arc<dyn Hosted>) -> io::Result<u64> {
+    fn keep(
+        &'static self,
+        door: OwnedFd,
+        object: Arc<dyn Hosted>,
+        alive: Option<Sender<()>>,
+    ) -> io::Result<u64> {
         let mut state = self.state();
         let doors = match &state.doors {
             Some(doors) => Arc::clone(doors),
@@ -128,7 +139,7 @@ impl Table {
             return Err(errno.into());
         }
         state.next += 1;
-        state.objects.insert(number, Kept { door, object });
+        state.objects.insert(number, Kept { door, object, alive });
         Ok(number)
     }
 
@@ -138,10 +149,15 @@ impl Table {
         while !self.is_deserted(doors) {
             let mut events =
                 [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 64];
-            let count = epoll::wait(&**doors, &mut events[..], None).unwrap_or(0);
+            let count = match epoll::wait(&**doors, &mut events[..], None) {
+                Ok(count) => count,
+                Err(Errno::INTR) => 0,
+                // The program has closed what is not its own. The next object has a thread again.
+                Err(_) => return drop(self.state().doors.take()),
+            };
             for event in &events[..count] {
                 let (flags, gone) = (event.flags, epoll::EventFlags::HUP | epoll::EventFlags::RDHUP);
-                self.open(event.data.u64(), flags.intersects(gone));
+                self.open(doors, event.data.u64(), flags.intersects(gone));
             }
         }
     }
@@ -156,14 +172,20 @@ impl Table {
     }
 
     /// Somebody is at the door, or nobody will be any more: all proxies are gone, or somebody has shut it for all.
-    fn open(&'static self, number: u64, gone: bool) {
+    fn open(&'static self, doors: &OwnedFd, number: u64, gone: bool) {
         let Some(door) = self.state().objects.get(&number).map(|kept| Arc::clone(&kept.door)) else { return };
         if gone {
-            let gone = self.state().objects.remove(&number);
+            // A copy of this process, made by `fork`, may have the door as well: closing it here would not do.
+            let _ = epoll::delete(doors, &*door);
+            let kept = self.state().objects.remove(&number);
+            let object = kept.map(|Kept { object, alive, .. }| {
+                drop(alive);
+                object
+            });
             // How long the user's `Drop` takes, nobody who comes to another door shall notice. Without room for a thread
             // it takes place here.
             let thread = thread::Builder::new().name("procpool-object".to_owned());
-            let _ = guarded(move || thread.spawn(move || gone.map(discard)).map(drop));
+            let _ = guarded(move || thread.spawn(move || object.map(discard)).map(drop));
             return;
         }
         let Ok(mut packet) = socket::receive_packet(door.as_fd(), &mut [0], &mut Vec::new()) else { return };
@@ -188,6 +210,8 @@ impl Table {
                 Ok(request) => {
                     let object =
                         self.state().objects.get(&request.object()).map(|kept| Arc::clone(&kept.object));
+                    // This process is about to end: to who calls it has.
+                    let Some(object) = object else { return };
                     object::answer(object, request)
                 }
                 Err(RecvError::Decode { message }) => refused(Kind::ArgsRefused, message),

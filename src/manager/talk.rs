@@ -24,7 +24,7 @@ pub(super) enum Response {
     /// The kind of a reply and its value, as of a task.
     Replied(u8, Parcel),
     Poisoned,
-    /// The object has no method of that number, or there is no such object: who keeps to the rules does not ask.
+    /// The object has no method of that number: who keeps to the rules does not ask.
     NoSuchMethod,
 }
 

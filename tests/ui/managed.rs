@@ -65,7 +65,16 @@ impl Optional {
     }
 }
 
+struct Taken(u32);
+
+#[managed]
+impl Taken {
+    pub fn host(&self) -> u32 {
+        self.0
+    }
+}
+
 fn main() {
     let _ = (Counter(1).take(), Waiter(1), Lender(String::new()).text().len(), Private(1).get());
-    let _ = (Generic(1).get(), Shown(1).to_string(), Optional(1).get());
+    let _ = (Generic(1).get(), Shown(1).to_string(), Optional(1).get(), Taken(1).host());
 }
