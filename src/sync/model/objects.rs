@@ -305,7 +305,9 @@ fn a_notification_is_taken_with_the_lock_or_left_to_another() {
             while changed.page().members().sum() < 2 && scene.is_there(0) {
                 yield_now();
             }
+            let guard = taken(lock.lock());
             items.fetch_add(1, SeqCst);
+            drop(guard);
             changed.notify_one().unwrap();
             // Also when it sleeps, and so comes to no step.
             (0..thread_rng().gen_range(0..60)).for_each(|_| yield_now());
@@ -447,6 +449,31 @@ fn a_dead_participant_breaks_a_barrier_and_nobody_hangs() {
     explore(|| meetings(3, &[0], false));
     explore(|| meetings(3, &[1], false));
     explore(|| meetings(4, &[0, 1], false));
+}
+
+#[test]
+fn a_participant_that_came_while_others_waited_is_missed_when_it_dies() {
+    explore(|| {
+        Scene::play(2, &[1], 80, |scene| {
+            let made = Arc::new(Barrier::new(2).unwrap());
+            let received = scene.processes[0].0.enter(|| made.received());
+            scene.start(0, None, move || drop(received.wait_for(&Patience::ENDLESS, || {})));
+            let (late, has_come) = (Arc::clone(&made), Arc::new(AtomicBool::new(false)));
+            let comes = Arc::clone(&has_come);
+            scene.start(1, None, move || {
+                let received = late.received();
+                comes.store(true, SeqCst);
+                drop(received.wait_for(&Patience::ENDLESS, || {}));
+            });
+            scene.begun();
+            scene.threads.pop().map(JoinHandle::join);
+            // Whoever dies before the barrier has reached it was never there.
+            if !scene.has_died(1) || !has_come.load(SeqCst) {
+                made.abort().unwrap();
+            }
+            scene.end();
+        });
+    });
 }
 
 #[test]
