@@ -54,6 +54,7 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// The oldest task that waits. What is late at the front is settled: its appointment is only kept later.
+    #[inline]
     fn front(&mut self, now: Instant, effects: &mut Effects<J, R>) -> Option<TaskNo> {
         loop {
             let tasks = &self.tasks;
