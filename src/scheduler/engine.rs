@@ -201,6 +201,9 @@ impl Engine {
                 }
             }
             Effect::Divide { lane, seq } => {
+                if core.link(lane).is_some_and(|link| link.board.calls_begun(seq).is_none()) {
+                    return Some(Event::NotBegun { lane, seq });
+                }
                 let divided = core.divide(lane, seq, &mut later.wakers);
                 // No call begins any more behind the one that is slow: all results before it are there now.
                 core.hurry(lane, seq, &mut later.wakers);

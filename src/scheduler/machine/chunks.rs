@@ -32,6 +32,18 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
+    /// The front task of a worker has not begun, so nothing can be said of its calls: it is looked at again a little
+    /// later.
+    pub(super) fn not_begun(&mut self, now: Instant, lane_no: LaneNo, seq: u64) {
+        let lane = &mut self.lanes[lane_no.0];
+        if lane.sent.front().is_some_and(|&(front, _)| front == seq) {
+            lane.front_since = now + now.saturating_duration_since(lane.front_since);
+            lane.relieved = false;
+            let wake = lane.wake();
+            self.wake_by(wake);
+        }
+    }
+
     /// The job of the task that a worker has under this number, unless it is settled.
     pub(crate) fn job_at(&self, lane: LaneNo, seq: u64) -> Option<(TaskNo, &J)> {
         let &(_, no) = self.lanes[lane.0].sent.iter().find(|&&(sent, _)| sent == seq)?;

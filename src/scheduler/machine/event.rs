@@ -69,6 +69,8 @@ pub(crate) enum Ended {
 /// What happened. `R` is a worker's reply, which the machine only passes on.
 #[derive(Debug)]
 pub(crate) enum Event<R> {
+    /// The worker has not begun with a task that was to be divided.
+    NotBegun { lane: LaneNo, seq: u64 },
     /// The worker of a lane is ready.
     Up { lane: LaneNo },
     /// The worker of a lane is gone, and everything it had sent has been reported. `phases` tells, for the

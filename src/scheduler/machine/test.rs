@@ -162,6 +162,10 @@ impl Play {
                 let (lane, task) = (words.lane(), words.task());
                 Event::PartlyReplied { lane, seq: self.seqs[&(lane.0, task)], reply: () }
             }
+            "unbegun" => {
+                let (lane, task) = (words.lane(), words.task());
+                Event::NotBegun { lane, seq: self.seqs[&(lane.0, task)] }
+            }
             "split" => {
                 let (of, task) = (self.numbers[&words.task()], words.task());
                 let spec = Spec { divisible: true, ..Spec::default() };

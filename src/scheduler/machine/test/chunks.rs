@@ -91,3 +91,31 @@ fn the_rest_of_a_task_is_taken_by_a_pool_that_takes_no_more() {
         ",
     );
 }
+
+#[test]
+fn what_has_not_begun_is_looked_at_again() {
+    check(
+        workers(1),
+        "
+        submit 1 calls
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        at 2ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        wakes 6ms
+        at 6ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        wakes 10ms
+        at 10ms
+        < listen 0
+        < divide 0 1
+        wakes never
+        ",
+    );
+}
