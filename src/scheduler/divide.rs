@@ -8,8 +8,9 @@ use crate::transport::{Message, Progress};
 
 use super::chunk::Rest;
 use super::engine::Core;
+use super::job::Reply;
 use super::lane::Link;
-use super::machine::{LaneNo, Spec};
+use super::machine::{Event, LaneNo, Spec};
 use super::policy::MAX_RESENDS;
 
 impl Core {
@@ -19,8 +20,25 @@ impl Core {
         begun.is_some_and(|begun| self.split(lane, seq, begun, 0, wakers))
     }
 
+    /// The task that a worker is at is slow: what stands behind its slow call goes elsewhere, and what came before is told.
+    /// Says what the machine has to know of that.
+    pub(super) fn relieve(
+        &mut self,
+        lane: LaneNo,
+        seq: u64,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Event<Reply>> {
+        if self.link(lane).is_some_and(|link| link.board.calls_begun(seq).is_none()) {
+            return Some(Event::NotBegun { lane, seq });
+        }
+        let divided = self.divide(lane, seq, wakers);
+        // No call begins any more behind the one that is slow: all results before it are there now.
+        self.hurry(lane, seq, wakers);
+        divided.then_some(Event::Tick)
+    }
+
     /// Takes the results that a worker has not sent yet, because the call that it is at is slow.
-    pub(super) fn hurry(&self, lane: LaneNo, seq: u64, wakers: &mut Vec<Waker>) {
+    fn hurry(&self, lane: LaneNo, seq: u64, wakers: &mut Vec<Waker>) {
         if let Some((_, job)) = self.machine.job_at(lane, seq)
             && let Some((chunk, link)) = job.chunk.as_ref().zip(self.link(lane))
             && link.board.calls_begun(seq).is_some()

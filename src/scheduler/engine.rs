@@ -200,17 +200,7 @@ impl Engine {
                     link.ask_to_stop(seq);
                 }
             }
-            Effect::Divide { lane, seq } => {
-                if core.link(lane).is_some_and(|link| link.board.calls_begun(seq).is_none()) {
-                    return Some(Event::NotBegun { lane, seq });
-                }
-                let divided = core.divide(lane, seq, &mut later.wakers);
-                // No call begins any more behind the one that is slow: all results before it are there now.
-                core.hurry(lane, seq, &mut later.wakers);
-                if divided {
-                    return Some(Event::Tick);
-                }
-            }
+            Effect::Divide { lane, seq } => return core.relieve(lane, seq, &mut later.wakers),
             Effect::Results { lane, job, reply: Reply { first, body, handles, .. } } => {
                 let results = Message { bytes: body, handles };
                 match job.chunk.as_ref().map(|chunk| chunk.add(first, results)) {
