@@ -81,9 +81,9 @@ fn take_once(lock: Lock, threads: u32) -> Vec<bool> {
     })
 }
 
-/// Adds 1 to two words that nobody else may see unequal.
+/// Adds 1 to two words that nobody else may see unequal, and leaves them unequal for a while.
 #[task]
-fn count(lock: Lock, words: (Value<u64>, Value<u64>), times: u64) -> u64 {
+fn count(lock: Lock, words: (Value<u64>, Value<u64>), times: u64, dawdle: u32) -> u64 {
     let mut deaths = 0;
     for _ in 0..times {
         let guard = match lock.lock() {
@@ -97,6 +97,9 @@ fn count(lock: Lock, words: (Value<u64>, Value<u64>), times: u64) -> u64 {
         let seen = words.0.load();
         assert_eq!(seen, words.1.load(), "nobody else is here");
         words.0.store(seen + 1);
+        for _ in 0..dawdle {
+            std::hint::spin_loop();
+        }
         words.1.store(seen + 1);
         drop(guard);
     }
@@ -233,7 +236,7 @@ support::isolated! {
         let mut deaths = 0;
         for round in 0..rounds(50) {
             let tasks: Vec<_> =
-                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 10_000))).collect();
+                (0..3).map(|_| pool.submit(count, (lock.clone(), words.clone(), 200, 2_000))).collect();
             eventually("they count", PATIENCE, || tasks.iter().any(|task| task.running() || task.done()));
             let before = words.0.load();
             // A kill may come at any step of any of them.
