@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::error::{Ran, TaskError, TaskErrorKind, WaitTimeout};
 use crate::park;
 use crate::scheduler::engine::Engine;
-use crate::scheduler::machine::{Cancel, TaskNo};
+use crate::scheduler::loose::Number;
+use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::{Outcome, Slot, Taken};
 use crate::scheduler::verdict::decoded;
 use crate::task::guarded;
@@ -61,14 +62,14 @@ pub struct TaskFuture<T> {
 
 struct Accepted {
     engine: Arc<Engine>,
-    task: TaskNo,
+    number: Number,
     /// How hard it is cancelled.
     cancel: Cancel,
 }
 
 impl<T> TaskFuture<T> {
-    pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, task: TaskNo, cancel: Cancel) -> Self {
-        TaskFuture { slot, accepted: Some(Accepted { engine, task, cancel }), value: PhantomData }
+    pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, number: Number, cancel: Cancel) -> Self {
+        TaskFuture { slot, accepted: Some(Accepted { engine, number, cancel }), value: PhantomData }
     }
 
     /// Of a task that no pool has: nobody cancels it by dropping this.
@@ -137,13 +138,13 @@ impl<T> TaskFuture<T> {
     }
 
     fn cancel_by(&self, how: Cancel) -> bool {
-        if let Some(Accepted { engine, task, .. }) = &self.accepted {
+        if let Some(Accepted { engine, number, .. }) = &self.accepted {
             // In a copy of the program, made by `fork`, the slot's lock may be held for ever.
             if engine.is_copy() {
                 return false;
             }
             if !self.slot.is_done() {
-                engine.cancel(*task, how);
+                number.cancel(engine, how);
             }
         }
         self.cancelled()
@@ -199,7 +200,7 @@ impl<T> TaskFuture<T> {
     /// ```
     pub fn running(&self) -> bool {
         match &self.accepted {
-            Some(Accepted { engine, task, .. }) => !self.done() && engine.is_running(*task),
+            Some(Accepted { engine, number, .. }) => !self.done() && number.is_running(engine),
             None => false,
         }
     }
@@ -263,10 +264,10 @@ impl<T> TaskFuture<T> {
 
     /// Waits, as long as that makes the outcome come sooner.
     pub(crate) fn help(&self, until: Option<Instant>) {
-        if let Some(Accepted { engine, task, .. }) = &self.accepted
+        if let Some(Accepted { engine, number, .. }) = &self.accepted
             && !park::may_not_block()
         {
-            engine.help(*task, &self.slot, until);
+            number.help(engine, &self.slot, until);
         }
     }
 
@@ -435,11 +436,11 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
         // In a copy of the program, made by `fork`, the slot's lock may be held for ever.
-        if let Some(Accepted { engine, task, cancel }) = &self.accepted
+        if let Some(Accepted { engine, number, cancel }) = &self.accepted
             && !engine.is_copy()
             && !self.slot.let_go()
         {
-            engine.cancel(*task, *cancel);
+            number.cancel(engine, *cancel);
         }
     }
 }

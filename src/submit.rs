@@ -13,6 +13,7 @@ use crate::options::{OnCancel, TaskOptions};
 use crate::scheduler::chunk::{Chunk, Rest};
 use crate::scheduler::engine::{Engine, Gate};
 use crate::scheduler::job::{Arguments, Job, Order};
+use crate::scheduler::loose::Number;
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
 use crate::task::{Registry, Task, guarded};
@@ -152,19 +153,20 @@ impl Submitter {
 
     /// Encodes the arguments of one more call. `false` if it must go alone, or cannot go at all.
     pub(crate) fn add_call<T: Task>(&self, _task: T, args: &T::Args<'_>, bundle: &mut Bundle) -> bool {
-        if bundle.calls + 1 == CALLS_MAX {
+        let number = Registry::get().number(T::ENTRY).0;
+        if bundle.calls + 1 == CALLS_MAX || number >= records::MARKS {
             return false;
         }
         let before = bundle.records.len();
         let at = records::open(&mut bundle.records);
-        let limit = self.handle.limit.saturating_sub(bundle.records.len());
+        let limit = self.handle.limit.saturating_sub(bundle.records.len()).min(records::RECORD_MAX - 1);
         let encoded = guarded(|| codec::encode_attached(args, &mut bundle.records, limit));
         let fits = encoded.is_ok_and(|encoded| encoded.is_ok_and(|handles| handles.is_empty()));
         if !fits {
             bundle.records.truncate(before);
             return false;
         }
-        records::close(&mut bundle.records, at, 0);
+        records::close(&mut bundle.records, at, number);
         bundle.calls += 1;
         true
     }
@@ -173,7 +175,7 @@ impl Submitter {
     pub(crate) fn accept_calls<T: Task>(&self, _task: T, bundle: Bundle) -> Result<Calling, Refusal> {
         let Bundle { records, calls } = bundle;
         let (job, chunk) =
-            Job::calls(T::NAME, Registry::get().number(T::ENTRY), records, Chunk::new(calls, 0));
+            Job::calls(T::NAME, records, Chunk::new(calls, 0));
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
         let task = engine.submit(job)?;
@@ -191,9 +193,16 @@ impl Submitter {
         }
         let slot = Arc::clone(&order.slot);
         let engine = Arc::clone(self.engine());
+        let (order, permit) = match outer {
+            None => match engine.put_in_line(order, permit) {
+                Ok(call) => return Ok(TaskFuture::accepted(slot, engine, Number::Call(call), cancel)),
+                Err(order) => order,
+            },
+            Some(_) => (order, permit),
+        };
         let task = engine.submit(Job::new(order, permit))?;
         inherit(outer.as_ref(), &slot, &engine, task, cancel);
-        Ok(TaskFuture::accepted(slot, engine, task, cancel))
+        Ok(TaskFuture::accepted(slot, engine, Number::Task(task), cancel))
     }
 
     /// Submits what belongs together, as far as it could be prepared: a future for each, in their order.
@@ -230,7 +239,7 @@ impl Submitter {
                 .zip(tasks)
                 .map(|((slot, cancel, outer), task)| {
                     inherit(outer.as_ref(), &slot, self.engine(), task, cancel);
-                    TaskFuture::accepted(slot, Arc::clone(self.engine()), task, cancel)
+                    TaskFuture::accepted(slot, Arc::clone(self.engine()), Number::Task(task), cancel)
                 })
                 .collect(),
             Err(reason) => parts

@@ -276,6 +276,12 @@ impl TaskError {
         TaskError::new(task, Ran::No, kind)
     }
 
+    /// The same of another task.
+    pub(crate) fn of(mut self, task: &'static str) -> TaskError {
+        self.0.task = task;
+        self
+    }
+
     /// The same of a call that had come so far.
     pub(crate) fn at(mut self, phase: Phase) -> TaskError {
         self.0.ran = match phase {

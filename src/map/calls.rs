@@ -1,7 +1,6 @@
 //! The results of calls that went to a worker as one task, wherever they went on.
 
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,8 +10,8 @@ use futures::stream::Stream;
 use serde::de::DeserializeOwned;
 
 use super::window::Step;
-use crate::error::{Phase, TaskError};
-use crate::scheduler::chunk::Rest;
+use crate::error::TaskError;
+use crate::scheduler::chunk::{Lost, Rest};
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Outcome;
@@ -23,26 +22,6 @@ use crate::wire::attach::Handles;
 use crate::wire::codec::{self, Source};
 use crate::wire::frame::Kind;
 use crate::wire::records;
-
-/// Calls whose results nobody will tell.
-struct Lost {
-    calls: Range<u32>,
-    error: TaskError,
-    broken_off: Option<(u32, Phase)>,
-}
-
-impl Lost {
-    fn next(&mut self) -> Option<TaskError> {
-        let call = self.calls.next()?;
-        let error = self.error.clone();
-        Some(match self.broken_off {
-            Some((at, phase)) if call == at => error.at(phase),
-            // Its worker began with the next one.
-            Some((at, _)) if call < at => error.at(Phase::Replying),
-            _ => error,
-        })
-    }
-}
 
 /// A stream of the results of so many calls, in their order.
 pub(super) struct Calls<T> {
@@ -91,17 +70,17 @@ impl<T: DeserializeOwned> Calls<T> {
     /// The next result, if it has come.
     fn next_told(&mut self) -> Option<Result<T, TaskError>> {
         let rest = self.results.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let (tag, bytes, more) = records::first(rest)?;
+        let (mark, bytes, more) = records::first(rest)?;
         let handles = std::mem::take(&mut self.results.handles);
-        let result = self.read(tag, bytes, handles);
+        let result = self.read(mark, bytes, handles);
         self.at = self.results.bytes.len() - more.len();
         self.given += 1;
         Some(result)
     }
 
-    fn read(&self, tag: u8, bytes: &[u8], handles: Handles) -> Result<T, TaskError> {
+    fn read(&self, mark: u32, bytes: &[u8], handles: Handles) -> Result<T, TaskError> {
         let task = self.part.slot.task;
-        match Kind::of_tag(tag) {
+        match verdict::kind_of(mark) {
             Some(Kind::Done) => {
                 let source = Source::new(bytes);
                 verdict::decoded(task, handles, || codec::decode_borrowed(&source))
@@ -118,7 +97,7 @@ impl<T: DeserializeOwned> Calls<T> {
                 (self.given > 0).then(|| Step::Took(Duration::from_nanos(nanos / u64::from(self.given))))
             }
             Outcome::Failed(error) => {
-                self.lost = Some(Lost { calls: ending.untold, error, broken_off: ending.broken_off });
+                self.lost = Some(Lost::new(&ending, error));
                 None
             }
         };
@@ -145,7 +124,7 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
                 return Poll::Ready(Some(Step::Result(result)));
             }
             if this.left > 0
-                && let Some(error) = this.lost.as_mut().and_then(Lost::next)
+                && let Some(error) = this.lost.as_mut().and_then(Iterator::next)
             {
                 this.left -= 1;
                 return Poll::Ready(Some(Step::Result(Err(error))));

@@ -2,18 +2,22 @@
 //!
 //! To the machine a chunk is one task. Its worker takes up call by call, so whatever has not begun can go on as another
 //! chunk, when a slow call holds it up or when its worker dies. Then only the call that the worker was at is lost.
+//!
+//! The calls belong to one reader, who gets their results in their order, or to callers who submitted each for itself.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::error::Phase;
+use crate::error::{Phase, TaskError};
 use crate::primitive::{Mutex, MutexGuard};
-use crate::transport::Message;
+use crate::transport::{FEW_CALLS, FewBits, Message};
 use crate::wire::records;
 
+use super::later::Later;
 use super::machine::TaskNo;
+use super::members::Members;
 use super::slot::Slot;
 
 #[derive(Debug)]
@@ -29,14 +33,26 @@ struct State {
     end: u32,
     /// Calls whose results have come.
     told: u32,
-    /// Those that nobody has taken yet.
+    /// Its worker died during this call, which had come so far.
+    broken_off: Option<(u32, Phase)>,
+    owner: Owner,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Reader(Reader),
+    Members(Members),
+}
+
+/// Who gets the results in their order.
+#[derive(Debug, Default)]
+struct Reader {
+    /// Results that have not been taken yet.
     results: VecDeque<Message>,
     waker: Option<Waker>,
     rest: Option<Rest>,
     /// Nobody wants the results.
     abandoned: bool,
-    /// Its worker died during this call, which had come so far.
-    broken_off: Option<(u32, Phase)>,
 }
 
 /// Where calls go on that were taken back.
@@ -49,6 +65,14 @@ pub(crate) struct Rest {
     pub(crate) calls: u32,
 }
 
+/// Calls that were taken back before they began.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// So many, all of them wanted.
+    Calls(u32),
+    Members(Members),
+}
+
 /// What there is to know of a chunk whose task is settled.
 #[derive(Debug)]
 pub(crate) struct Ending {
@@ -59,19 +83,57 @@ pub(crate) struct Ending {
     pub(crate) rest: Option<Rest>,
 }
 
+/// Why there are no results of the calls that nobody will tell, one after the other.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    calls: Range<u32>,
+    error: TaskError,
+    broken_off: Option<(u32, Phase)>,
+}
+
+impl Lost {
+    pub(crate) fn new(ending: &Ending, error: TaskError) -> Lost {
+        Lost { calls: ending.untold.clone(), error, broken_off: ending.broken_off }
+    }
+}
+
+impl Iterator for Lost {
+    type Item = TaskError;
+
+    fn next(&mut self) -> Option<TaskError> {
+        let call = self.calls.next()?;
+        let error = self.error.clone();
+        Some(match self.broken_off {
+            Some((at, phase)) if call == at => error.at(phase),
+            // Its worker began with the next one.
+            Some((at, _)) if call < at => error.at(Phase::Replying),
+            _ => error,
+        })
+    }
+}
+
+impl Reader {
+    fn add(&mut self, results: Message, later: &mut Later) {
+        if !self.abandoned && !results.bytes.is_empty() {
+            self.results.push_back(results);
+        }
+        later.wakers.extend(self.waker.take());
+    }
+}
+
 impl Chunk {
-    /// Of so many calls.
+    /// Of so many calls, for one reader.
     pub(crate) fn new(calls: u32, resends: u8) -> Chunk {
-        let state = State {
-            end: calls,
-            told: 0,
-            results: VecDeque::new(),
-            waker: None,
-            rest: None,
-            abandoned: false,
-            broken_off: None,
-        };
-        Chunk { resends, state: Mutex::new(state) }
+        Chunk::owned(calls, resends, Owner::Reader(Reader::default()))
+    }
+
+    /// A call for each member.
+    pub(super) fn of_members(members: Members, resends: u8) -> Chunk {
+        Chunk::owned(members.len(), resends, Owner::Members(members))
+    }
+
+    fn owned(calls: u32, resends: u8, owner: Owner) -> Chunk {
+        Chunk { resends, state: Mutex::new(State { end: calls, told: 0, broken_off: None, owner }) }
     }
 
     /// Whoever panicked under this lock had finished changing the state.
@@ -83,8 +145,31 @@ impl Chunk {
         self.state().end
     }
 
+    /// Those of its calls that are not wanted any more, if it has few calls.
+    pub(super) fn unwanted(&self) -> Option<FewBits> {
+        let state = self.state();
+        (state.end <= FEW_CALLS).then(|| match &state.owner {
+            Owner::Members(members) => *members.unwanted(),
+            Owner::Reader(_) => FewBits::default(),
+        })
+    }
+
+    pub(super) fn has_members(&self) -> bool {
+        matches!(self.state().owner, Owner::Members(_))
+    }
+
+    /// Does something with its members and the calls that have not been told, if it has members.
+    pub(super) fn with_members<T>(&self, act: impl FnOnce(&mut Members, Range<u32>) -> T) -> Option<T> {
+        let mut state = self.state();
+        let untold = state.told..state.end;
+        match &mut state.owner {
+            Owner::Members(members) => Some(act(members, untold)),
+            Owner::Reader(_) => None,
+        }
+    }
+
     /// Results have come, from that call on. Those that are known are passed over. An error if they cannot be.
-    pub(crate) fn add(&self, first: u32, mut results: Message) -> Result<Option<Waker>, ()> {
+    pub(super) fn add(&self, first: u32, mut results: Message, later: &mut Later) -> Result<(), ()> {
         let mut state = self.state();
         let known = state.told.checked_sub(first).ok_or(())?;
         if known > 0 {
@@ -92,76 +177,99 @@ impl Chunk {
             results = Message { bytes: missing, ..Message::default() };
         }
         let count = records::count(&results.bytes).ok_or(())?;
-        state.told = state.told.checked_add(count).filter(|&told| told <= state.end).ok_or(())?;
-        if count > 0 && !state.abandoned {
-            state.results.push_back(results);
+        let State { told, end, owner, .. } = &mut *state;
+        let before = *told;
+        *told = before.checked_add(count).filter(|told| told <= end).ok_or(())?;
+        match owner {
+            Owner::Reader(reader) => reader.add(results, later),
+            Owner::Members(members) => members.tell(before, results, later),
         }
-        Ok(state.waker.take())
+        Ok(())
     }
 
     /// The last results have come: they must be all.
-    pub(crate) fn finish(&self, first: u32, results: Message) -> Result<(), ()> {
-        // Who waits is woken by the slot as well, a moment later.
-        drop(self.add(first, results)?);
+    pub(super) fn finish(&self, first: u32, results: Message, later: &mut Later) -> Result<(), ()> {
+        self.add(first, results, later)?;
         let state = self.state();
         (state.told == state.end).then_some(()).ok_or(())
     }
 
     /// Its worker has died at this call, which is lost if it had come so far, and has left results, those from `first` on.
-    pub(crate) fn break_off(&self, call: u32, lost: Option<Phase>, first: u32, left: Vec<u8>) {
+    pub(super) fn break_off(
+        &self,
+        call: u32,
+        lost: Option<Phase>,
+        (first, left): (u32, Vec<u8>),
+        later: &mut Later,
+    ) {
         // What cannot be is of a worker that has lied, and is as good as nothing.
-        let _ = self.add(first, Message { bytes: left, ..Message::default() });
+        let _ = self.add(first, Message { bytes: left, ..Message::default() }, later);
         let mut state = self.state();
         state.broken_off = lost.filter(|_| state.told <= call.min(state.end)).map(|phase| (call, phase));
     }
 
-    /// The calls after the first so many are no longer of this chunk. Says how many they are, if anybody wants them.
-    pub(crate) fn cut(&self, begun: u32) -> Option<u32> {
+    /// The calls after the first so many are no longer of this chunk. Gives them, if anybody wants them.
+    pub(super) fn cut(&self, begun: u32) -> Option<Cut> {
         let mut state = self.state();
         // A page that says something else is of a worker that has lied: what it has not told may have run.
         let cut = state.end.checked_sub(begun).filter(|&cut| cut > 0 && begun >= state.told)?;
         state.end = begun;
-        (!state.abandoned).then_some(cut)
+        match &mut state.owner {
+            Owner::Reader(reader) => (!reader.abandoned).then_some(Cut::Calls(cut)),
+            Owner::Members(members) => members.cut(begun).map(Cut::Members),
+        }
     }
 
-    /// Where the calls go on that were cut off.
-    pub(crate) fn goes_on(&self, rest: Rest) -> Option<Waker> {
-        let mut state = self.state();
-        state.rest = Some(rest);
-        state.waker.take()
+    /// Where the calls go on that were cut off, for the one who reads.
+    pub(super) fn goes_on(&self, rest: Rest, later: &mut Later) {
+        if let Owner::Reader(reader) = &mut self.state().owner {
+            reader.rest = Some(rest);
+            later.wakers.extend(reader.waker.take());
+        }
     }
 
     /// Where calls went that were cut off, for whoever does not wait for those before.
     pub(crate) fn take_rest(&self) -> Option<Rest> {
-        self.state().rest.take()
+        self.with_reader(|reader| reader.rest.take())
     }
 
     /// Nobody wants the results any more.
     pub(crate) fn abandon(&self) -> Option<Rest> {
-        let mut state = self.state();
-        state.abandoned = true;
-        state.results.clear();
-        state.waker = None;
-        state.rest.take()
+        self.with_reader(|reader| {
+            reader.abandoned = true;
+            reader.results.clear();
+            reader.waker = None;
+            reader.rest.take()
+        })
+    }
+
+    fn with_reader<T>(&self, act: impl FnOnce(&mut Reader) -> Option<T>) -> Option<T> {
+        match &mut self.state().owner {
+            Owner::Reader(reader) => act(reader),
+            Owner::Members(_) => None,
+        }
     }
 
     /// The results that come next, in the order of the calls.
     pub(crate) fn poll_results(&self, context: &Context<'_>) -> Poll<Message> {
-        let mut state = self.state();
-        if let Some(results) = state.results.pop_front() {
-            return Poll::Ready(results);
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
+        let next = self.with_reader(|reader| {
+            let next = reader.results.pop_front();
+            if next.is_none() {
+                match &mut reader.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    none => *none = Some(context.waker().clone()),
+                }
+            }
+            next
+        });
+        next.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// For when the task is settled and all results have been taken.
     pub(crate) fn ending(&self) -> Ending {
-        let mut state = self.state();
-        Ending { untold: state.told..state.end, broken_off: state.broken_off, rest: state.rest.take() }
+        let rest = self.take_rest();
+        let state = self.state();
+        Ending { untold: state.told..state.end, broken_off: state.broken_off, rest }
     }
 }
 
@@ -174,9 +282,16 @@ mod test {
         for tag in tags {
             let at = records::open(&mut bytes);
             bytes.push(tag);
-            records::close(&mut bytes, at, tag);
+            records::close(&mut bytes, at, tag.into());
         }
         Message { bytes, ..Message::default() }
+    }
+
+    fn cut(chunk: &Chunk, begun: u32) -> Option<u32> {
+        chunk.cut(begun).map(|cut| match cut {
+            Cut::Calls(calls) => calls,
+            Cut::Members(members) => panic!("{members:?}"),
+        })
     }
 
     fn told(chunk: &Chunk) -> Vec<u8> {
@@ -185,7 +300,7 @@ mod test {
         while let Poll::Ready(message) = chunk.poll_results(&context) {
             let mut rest = &message.bytes[..];
             while let Some((tag, _, more)) = records::first(rest) {
-                told.push(tag);
+                told.push(tag as u8);
                 rest = more;
             }
         }
@@ -194,17 +309,17 @@ mod test {
 
     #[test]
     fn results_come_in_order_and_must_be_all() {
-        let chunk = Chunk::new(5, 0);
-        chunk.add(0, results(0..2)).unwrap();
-        assert!(chunk.add(2, results(2..6)).is_err(), "one too many");
-        assert!(chunk.add(3, results(3..4)).is_err(), "one is left out");
-        assert!(chunk.add(0, results(0..3)).is_ok(), "two are known");
-        assert!(chunk.finish(2, results(2..5)).is_ok());
+        let (chunk, later) = (Chunk::new(5, 0), &mut Later::default());
+        chunk.add(0, results(0..2), later).unwrap();
+        assert!(chunk.add(2, results(2..6), later).is_err(), "one too many");
+        assert!(chunk.add(3, results(3..4), later).is_err(), "one is left out");
+        assert!(chunk.add(0, results(0..3), later).is_ok(), "two are known");
+        assert!(chunk.finish(2, results(2..5), later).is_ok());
         assert_eq!(told(&chunk), [0, 1, 2, 3, 4]);
         let short = Chunk::new(5, 0);
-        assert!(short.finish(0, results(0..4)).is_err(), "one is missing");
+        assert!(short.finish(0, results(0..4), later).is_err(), "one is missing");
         let nonsense = Message { bytes: vec![1; 9], ..Message::default() };
-        assert!(short.add(0, nonsense).is_err());
+        assert!(short.add(0, nonsense, later).is_err());
     }
 
     #[test]
@@ -218,26 +333,26 @@ mod test {
             (3, results(3..4), 4, 2, true),
             (2, results(2..20), 4, 2, true),
         ] {
-            let chunk = Chunk::new(6, 0);
-            chunk.add(0, results(0..2)).unwrap();
-            chunk.break_off(begun - 1, Some(Phase::Running), first, left.bytes);
+            let (chunk, later) = (Chunk::new(6, 0), &mut Later::default());
+            chunk.add(0, results(0..2), later).unwrap();
+            chunk.break_off(begun - 1, Some(Phase::Running), (first, left.bytes), later);
             assert_eq!(told(&chunk), (0..expected).collect::<Vec<u8>>(), "{first} {begun}");
             assert_eq!(chunk.ending().broken_off.is_some(), broken_off, "{first} {begun}");
-            assert_eq!(chunk.cut(begun), Some(6 - begun));
+            assert_eq!(cut(&chunk, begun), Some(6 - begun));
             assert_eq!(chunk.ending().untold, u32::from(expected)..begun, "{first} {begun}");
         }
     }
 
     #[test]
     fn what_was_cut_off_is_not_waited_for() {
-        let chunk = Chunk::new(5, 0);
-        assert_eq!((chunk.cut(6), chunk.cut(3), chunk.cut(3)), (None, Some(2), None));
-        assert!(chunk.finish(0, results(0..3)).is_ok());
-        assert_eq!(chunk.cut(2), None, "three have been told");
+        let (chunk, later) = (Chunk::new(5, 0), &mut Later::default());
+        assert_eq!((cut(&chunk, 6), cut(&chunk, 3), cut(&chunk, 3)), (None, Some(2), None));
+        assert!(chunk.finish(0, results(0..3), later).is_ok());
+        assert_eq!(cut(&chunk, 2), None, "three have been told");
         let unwanted = Chunk::new(5, 0);
         unwanted.abandon();
-        assert_eq!(unwanted.cut(1), None, "nobody wants the rest");
-        assert!(unwanted.finish(0, results(0..1)).is_ok());
+        assert_eq!(cut(&unwanted, 1), None, "nobody wants the rest");
+        assert!(unwanted.finish(0, results(0..1), later).is_ok());
         assert!(told(&unwanted).is_empty());
     }
 }

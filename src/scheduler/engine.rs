@@ -21,7 +21,9 @@ use crate::worker_event::WorkerEvent;
 use super::job::{Initializer, Job, Order, Reply};
 use super::lane::Link;
 use super::later::Later;
+use super::line::Line;
 use super::listener::Listener;
+use super::loose::Batches;
 use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
 use super::policy::Settings;
 use super::poller::Poller;
@@ -37,10 +39,12 @@ pub(crate) enum Command {
 }
 
 pub(super) type Brain = Machine<Job, Reply>;
-type BrainEffect = Effect<Job, Reply>;
+pub(super) type BrainEffect = Effect<Job, Reply>;
 
 pub(crate) struct Engine {
     core: Mutex<Core>,
+    /// Tasks that wait until workers want more.
+    pub(super) line: Line,
     pub(crate) poller: Poller,
     pub(crate) worker: Worker,
     pub(crate) initializer: Option<Initializer>,
@@ -66,6 +70,7 @@ pub(super) struct Core {
     pub(super) machine: Brain,
     /// The links to the workers that exist, by lane.
     links: Vec<Option<Arc<Link>>>,
+    pub(super) batches: Batches,
     commands: Vec<Command>,
     /// When the supervisor looks at the clock again, if nobody calls it before.
     armed: Option<Instant>,
@@ -112,11 +117,13 @@ impl Engine {
                 has_template: worker.forks.is_some(),
                 machine: Machine::new(settings, Instant::now()),
                 links: Vec::new(),
+                batches: Batches::default(),
                 commands: Vec::new(),
                 armed: None,
                 watchers: Vec::new(),
                 effects: Vec::new(),
             }),
+            line: Line::default(),
             worker,
             initializer,
             observer,
@@ -130,7 +137,7 @@ impl Engine {
     }
 
     /// Lets the machine take a step, and performs what it decides.
-    fn drive<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> T {
+    pub(super) fn drive<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> T {
         let (answer, later) = self.step(decide);
         self.finish(later);
         answer
@@ -142,7 +149,7 @@ impl Engine {
         let mut core = self.core();
         let mut effects = std::mem::take(&mut core.effects);
         let answer = decide(&mut core, &mut effects);
-        while !effects.is_empty() {
+        while !effects.is_empty() || self.hand_on(&mut core, &mut effects, &mut later) {
             let mut followed = Vec::new();
             for effect in effects.drain(..) {
                 if let Some(event) = self.perform(&mut core, effect, &mut later) {
@@ -170,6 +177,9 @@ impl Engine {
             Effect::Kill { lane } => core.order(Command::Kill(lane), later),
             Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
+                    if let Some(unwanted) = job.chunk.as_ref().and_then(|chunk| chunk.unwanted()) {
+                        link.board.want_but(seq, &unwanted);
+                    }
                     link.board.publish(seq);
                     link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });
                     later.flush(link);
@@ -195,22 +205,24 @@ impl Engine {
             }
             Effect::Ask { lane, seq } => {
                 if core.machine.job_at(lane, seq).is_some_and(|(_, job)| job.chunk.is_some()) {
-                    core.divide(lane, seq, &mut later.wakers);
+                    core.divide(lane, seq, later);
                 } else if let Some(link) = &core.links[lane.0] {
                     link.ask_to_stop(seq);
                 }
             }
-            Effect::Divide { lane, seq } => return core.relieve(lane, seq, &mut later.wakers),
+            Effect::Divide { lane, seq } => return core.relieve(lane, seq, later),
             Effect::Results { lane, job, reply: Reply { first, body, handles, .. } } => {
                 let results = Message { bytes: body, handles };
-                match job.chunk.as_ref().map(|chunk| chunk.add(first, results)) {
-                    Some(Ok(waker)) => later.wakers.extend(waker),
+                match job.chunk.as_ref().map(|chunk| chunk.add(first, results, later)) {
+                    Some(Ok(())) => {}
                     _ => return Some(Event::Violated { lane, message: verdict::UNTOLD.to_owned() }),
                 }
             }
             Effect::Settle { job, verdict, earlier } => {
                 let _ = self.worker.faults.hit(Point::Settle);
-                later.told.push(job.slot.settle(verdict::outcome(&job, verdict, earlier, self.worker.limit)));
+                let outcome = verdict::outcome(&job, verdict, earlier, self.worker.limit, later);
+                core.settles(&job, &outcome, later);
+                later.tell(job.slot.settle(outcome));
                 later.jobs.push(job);
             }
             Effect::Revoke { lane, seq, task, why } => {
@@ -233,24 +245,32 @@ impl Engine {
 
     /// Accepts a task.
     pub(crate) fn submit(&self, job: Job) -> Result<TaskNo, Refusal> {
-        self.drive(|Core { machine, .. }, effects| {
-            let now = Instant::now();
-            let accepted = self.accept(machine, now, job, 0)?;
-            machine.dispatch(now, effects);
-            Ok(accepted)
-        })
+        self.submit_by(|machine, now| self.accept(machine, now, job, 0))
     }
 
     /// Accepts tasks that belong together, in one step: all of them or none.
     pub(crate) fn submit_together(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
-        self.drive(|Core { machine, .. }, effects| {
-            let now = Instant::now();
+        self.submit_by(|machine, now| {
             let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            let accepted = jobs.into_iter().map(|job| self.accept(machine, now, job, bundle));
-            let accepted = accepted.collect();
-            machine.dispatch(now, effects);
-            accepted
+            jobs.into_iter().map(|job| self.accept(machine, now, job, bundle)).collect()
         })
+    }
+
+    /// Accepts something behind all that waits in line.
+    fn submit_by<T>(
+        &self,
+        accept: impl FnOnce(&mut Brain, Instant) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut later = Later::default();
+        let accepted = self.drive(|core, effects| {
+            self.hand_on_all(core, &mut later);
+            let now = Instant::now();
+            let accepted = accept(&mut core.machine, now);
+            core.machine.dispatch(now, effects);
+            accepted
+        });
+        self.finish(later);
+        accepted
     }
 
     fn accept(&self, machine: &mut Brain, now: Instant, job: Job, bundle: u64) -> Result<TaskNo, Refusal> {
@@ -325,8 +345,12 @@ impl Engine {
         if self.is_copy() {
             return;
         }
-        self.drive(|core, effects| core.machine.step(Instant::now(), Event::Close(close), effects));
-        self.finish(Later { closed: true, ..Later::default() });
+        let mut later = Later { closed: true, ..Later::default() };
+        self.drive(|core, effects| {
+            self.hand_on_all(core, &mut later);
+            core.machine.step(Instant::now(), Event::Close(close), effects);
+        });
+        self.finish(later);
     }
 
     /// Nobody can submit any more. A pool that nobody has shut down ends now; one that was, as it was told.
@@ -370,7 +394,8 @@ impl Engine {
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.core().machine.pending()
+        let core = self.core();
+        core.pending() + self.line.len()
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
@@ -383,7 +408,7 @@ impl Engine {
     pub(crate) fn report(&self) -> (Counts, Vec<u32>) {
         let core = self.core();
         let leaked = core.machine.leaked().filter_map(|lane| Some(core.link(lane)?.pid));
-        (core.machine.counts(), leaked.collect())
+        (core.batches.counted(core.machine.counts()), leaked.collect())
     }
 
     // For the supervisor.
@@ -396,16 +421,16 @@ impl Engine {
     /// says of its tasks, so that nobody gives it another in between.
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
         let now = Instant::now();
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         self.drive(|core, effects| {
             let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
             if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
-                core.rescue(lane, link, &mut wakers);
+                core.rescue(lane, link, &mut later);
             }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
-        self.finish(Later { wakers, ..Later::default() });
+        self.finish(later);
     }
 
     /// The task that the worker of a lane is at.

@@ -12,7 +12,8 @@ use crate::wire::attach::{Handle, Handles};
 use crate::wire::frame::{Header, Kind};
 use crate::wire::records;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Cut};
+use super::members::Members;
 use super::policy::Terms;
 use super::slot::Slot;
 
@@ -59,7 +60,18 @@ pub(crate) enum Arguments {
 
 const FEW: usize = 22;
 
+impl Default for Arguments {
+    fn default() -> Arguments {
+        Arguments::Few { len: 0, bytes: [0; FEW] }
+    }
+}
+
 impl Arguments {
+    /// They hold handles.
+    pub(crate) fn are_attached(&self) -> bool {
+        matches!(self, Arguments::Attached(_))
+    }
+
     /// Takes the bytes, or copies them if they are few and leaves the memory.
     pub(crate) fn take(encoded: &mut Vec<u8>, handles: Handles) -> Arguments {
         if !handles.is_empty() {
@@ -115,24 +127,33 @@ impl Job {
     /// The calls after the first so many, as a task of their own, whose first has cost so many workers. `None` if nobody
     /// wants them, or there are none.
     pub(crate) fn rest(&self, begun: u32, resends: u8) -> Option<(Job, Arc<Chunk>)> {
-        let calls = self.chunk.as_ref()?.cut(begun)?;
+        let cut = self.chunk.as_ref()?.cut(begun)?;
         let rest = records::after(&self.arguments, begun)?;
-        let others = records::after(rest, calls)?.len();
-        let arguments = rest[..rest.len() - others].to_vec();
-        Some(Job::calls(self.slot.task, self.task, arguments, Chunk::new(calls, resends)))
+        Some(match cut {
+            Cut::Calls(calls) => {
+                let others = records::after(rest, calls)?.len();
+                let arguments = rest[..rest.len() - others].to_vec();
+                Job::calls(self.slot.task, arguments, Chunk::new(calls, resends))
+            }
+            Cut::Members(members) => {
+                let (members, arguments) = members.compact(rest);
+                Job::batch(arguments, members, resends)
+            }
+        })
     }
 
-    /// Calls of one function, as one task.
-    pub(crate) fn calls(
-        name: &'static str,
-        task: TaskNumber,
-        arguments: Vec<u8>,
-        chunk: Chunk,
-    ) -> (Job, Arc<Chunk>) {
+    /// Tasks that were submitted one by one, as one task.
+    pub(super) fn batch(arguments: Vec<u8>, members: Members, resends: u8) -> (Job, Arc<Chunk>) {
+        Job::calls("", arguments, Chunk::of_members(members, resends))
+    }
+
+    /// Calls as one task.
+    pub(crate) fn calls(name: &'static str, arguments: Vec<u8>, chunk: Chunk) -> (Job, Arc<Chunk>) {
         let chunk = Arc::new(chunk);
         let order = Order {
             slot: Arc::new(Slot::new(name)),
-            task,
+            // Each call names its own.
+            task: TaskNumber(0),
             arguments: Arguments::Many(arguments),
             timeout: None,
             deadline: None,

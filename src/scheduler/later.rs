@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use async_lock::SemaphoreGuardArc;
+
 use crate::faults::Point;
 use crate::worker_event::WorkerEvent;
 
@@ -19,6 +21,8 @@ pub(super) struct Later {
     pub(super) events: Vec<WorkerEvent>,
     /// Dropped outside: their permits wake those who wait for room.
     pub(super) jobs: Vec<Job>,
+    /// Likewise.
+    pub(super) permits: Vec<SemaphoreGuardArc>,
     pub(super) links: Vec<Arc<Link>>,
     pub(super) wakers: Vec<Waker>,
     pub(super) call: bool,
@@ -26,6 +30,13 @@ pub(super) struct Later {
 }
 
 impl Later {
+    /// Has somebody told that a task has ended, if anybody waits for that.
+    pub(super) fn tell(&mut self, told: Told) {
+        if !told.is_empty() {
+            self.told.push(told);
+        }
+    }
+
     /// Has what was put in line for a worker sent.
     pub(super) fn flush(&mut self, link: &Arc<Link>) {
         if !self.links.iter().any(|known| Arc::ptr_eq(known, link)) {
@@ -50,7 +61,7 @@ impl Engine {
             }
         }
         // Before anybody is told: who hears that a task has ended finds the descriptors of its arguments closed.
-        drop(later.jobs);
+        drop((later.jobs, later.permits));
         for told in later.told {
             told.tell();
         }

@@ -7,6 +7,7 @@
 mod appointments;
 mod backlog;
 pub(crate) mod machine;
+mod members;
 pub(crate) mod policy;
 mod roster;
 
@@ -18,7 +19,9 @@ mod helper;
 pub(crate) mod job;
 mod lane;
 mod later;
+mod line;
 mod listener;
+pub(crate) mod loose;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

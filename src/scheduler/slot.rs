@@ -205,6 +205,10 @@ fn is_cancelled(outcome: &Outcome) -> bool {
 }
 
 impl Told {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waker.is_none() && self.callbacks.is_empty()
+    }
+
     /// Wakes and calls back. Wakers and callbacks are the user's code: a panic in one is its own affair.
     pub(crate) fn tell(self) {
         if let Some(waker) = self.waker {

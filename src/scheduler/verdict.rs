@@ -8,13 +8,20 @@ use crate::wire::codec;
 use crate::wire::frame::Kind;
 
 use super::job::{Job, Reply};
+use super::later::Later;
 use super::machine::Verdict;
 use super::slot::Outcome;
 
 /// What the last attempt came to, with those before it if it failed as well.
-pub(crate) fn outcome(job: &Job, last: Verdict<Reply>, earlier: Vec<Verdict<Reply>>, limit: u64) -> Outcome {
+pub(super) fn outcome(
+    job: &Job,
+    last: Verdict<Reply>,
+    earlier: Vec<Verdict<Reply>>,
+    limit: u64,
+    later: &mut Later,
+) -> Outcome {
     let task = job.slot.task;
-    match attempted(job, last, limit) {
+    match attempted(job, last, limit, later) {
         Outcome::Failed(error) if !earlier.is_empty() => {
             let earlier = earlier.into_iter().map(|verdict| match attempt(task, verdict, limit) {
                 Outcome::Failed(error) => error,
@@ -44,9 +51,17 @@ pub(crate) fn decoded<T>(
     Err(TaskError::new(task, Ran::Yes, kind))
 }
 
+/// The kind of reply that a record of results is marked as.
+pub(crate) fn kind_of(mark: u32) -> Option<Kind> {
+    u8::try_from(mark).ok().and_then(Kind::of_tag)
+}
+
 /// Why there is no value of one of several calls.
 pub(crate) fn failed_call(task: &'static str, kind: Option<Kind>, bytes: &[u8], limit: u64) -> TaskError {
-    let Some(kind) = kind else { return untold(task) };
+    use Kind::{ArgsRefused, Panicked, ResultRefused, ResultTooLarge};
+    let Some(kind @ (Panicked | ArgsRefused | ResultRefused | ResultTooLarge)) = kind else {
+        return untold(task);
+    };
     let nanos = if kind == Kind::ResultTooLarge { codec::decode(bytes).unwrap_or_default() } else { 0 };
     let reply = Reply { kind, nanos, first: 0, body: bytes.to_vec(), handles: Handles::default() };
     match attempt(task, Verdict::Replied(reply), limit) {
@@ -60,11 +75,11 @@ pub(crate) fn untold(task: &'static str) -> TaskError {
 }
 
 /// What one attempt came to.
-fn attempted(job: &Job, verdict: Verdict<Reply>, limit: u64) -> Outcome {
+fn attempted(job: &Job, verdict: Verdict<Reply>, limit: u64, later: &mut Later) -> Outcome {
     let task = job.slot.task;
     match (&job.chunk, verdict) {
         (Some(chunk), Verdict::Replied(Reply { kind: Kind::Done, nanos, first, body, handles })) => {
-            match chunk.finish(first, Message { bytes: body, handles }) {
+            match chunk.finish(first, Message { bytes: body, handles }, later) {
                 Ok(()) => Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos },
                 Err(()) => Outcome::Failed(untold(task)),
             }

@@ -12,8 +12,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
 use std::{io, str};
 
 use crate::sys::map::SharedMap;
@@ -47,18 +47,25 @@ const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
 /// Where results are left.
 const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
+/// Which calls of a task nobody wants any more, if it has few: bits for each slot.
+const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
 
 /// Bytes of results that can be left.
 pub(crate) const RESULTS_MAX: usize = 4 << 10;
 
 /// Of calls that go together there are fewer than this.
 pub(crate) const CALLS_MAX: u32 = 1 << 20;
+
+/// Where there are no more than so many, each can be given up for itself.
+pub(crate) const FEW_CALLS: u32 = 512;
+/// One bit for each of few calls.
+pub(crate) type FewBits = [u64; FEW_CALLS as usize / 64];
 /// No further call is to begin.
 const STOP: u64 = CALLS_MAX as u64;
 const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
 
 /// The size of the page.
-const BOARD_BYTES: usize = RESULTS_AT + RESULTS_MAX;
+const BOARD_BYTES: usize = UNWANTED_AT + SLOTS as usize * size_of::<FewBits>();
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +188,38 @@ impl Board {
     /// The worker takes up the next call. If that fails, it and all that follow were taken back.
     pub(crate) fn take_call(&self, seq: u64, call: u32) -> bool {
         let next = seq << CALL_BITS | u64::from(call);
-        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, AcqRel, Acquire).is_ok()
+        // One order with what the parent does in `unwant`: one of the two sees the other.
+        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, SeqCst, Acquire).is_ok()
+    }
+
+    /// The parent is about to send a task of few calls, of which it does not want these.
+    pub(crate) fn want_but(&self, seq: u64, unwanted: &FewBits) {
+        for (word, &bits) in self.unwanted(seq).iter().zip(unwanted) {
+            word.store(bits, Relaxed);
+        }
+    }
+
+    /// The parent does not want a call any more. Says whether it had begun.
+    pub(crate) fn unwant(&self, seq: u64, call: u32) -> bool {
+        self.unwanted(seq)[call as usize / 64].fetch_or(1 << (call % 64), SeqCst);
+        self.has_begun(seq, call)
+    }
+
+    /// Whether a call that the worker took up is not wanted any more: then it must not run.
+    pub(crate) fn is_unwanted(&self, seq: u64, call: u32) -> bool {
+        self.unwanted(seq)[call as usize / 64].load(SeqCst) & 1 << (call % 64) != 0
+    }
+
+    fn unwanted(&self, seq: u64) -> &[AtomicU64] {
+        let bytes = size_of::<FewBits>();
+        self.0.words(UNWANTED_AT + (seq % SLOTS) as usize * bytes, bytes / 8)
+    }
+
+    /// Whether a call of this task has begun, or the worker is past all of them.
+    pub(crate) fn has_begun(&self, seq: u64, call: u32) -> bool {
+        let next = self.0.word(NEXT_CALL_AT).load(SeqCst);
+        let at = next >> CALL_BITS;
+        at > seq || (at == seq && (next & (STOP - 1)) as u32 > call)
     }
 
     /// The parent takes back what has not begun of the calls of a task. Says how many have; `None` if the worker is not
@@ -310,6 +348,23 @@ mod test {
                 (board.claim(seq), revoke.join().unwrap())
             });
             assert!(claimed != revoked, "task {seq}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_before_it_begins_does_not_run() {
+        let (board, _fd) = Board::create().unwrap();
+        for seq in 1..=2000 {
+            board.want_but(seq, &FewBits::default());
+            board.begin_calls(seq);
+            let (ran, begun) = std::thread::scope(|scope| {
+                let given_up = scope.spawn(|| (0..20).map(|call| board.unwant(seq, call)).collect::<Vec<_>>());
+                let run = |call| board.take_call(seq, call) && !board.is_unwanted(seq, call);
+                ((0..20).map(run).collect::<Vec<_>>(), given_up.join().unwrap())
+            });
+            assert!(ran.iter().zip(&begun).all(|(ran, begun)| !ran || *begun), "{ran:?} {begun:?}");
+            assert!(board.has_begun(seq, 19) && !board.has_begun(seq, 20) && !board.has_begun(seq + 1, 0));
+            assert!(board.has_begun(seq - 1, 300), "the worker is past that one");
         }
     }
 

@@ -41,9 +41,9 @@ pub(crate) enum Kind {
     StartRefused,
     /// To the parent: there is something in the ring.
     Look,
-    /// To the worker: several calls of one function. Body: records of arguments; `nanos` says how many.
+    /// To the worker: several calls. Body: records of arguments, marked with the number of their task; `nanos` says how many.
     RunCalls,
-    /// To the parent: the results of the next calls of a task that is several. Body: records, tagged with the kind of
+    /// To the parent: the results of the next calls of a task that is several. Body: records, marked with the kind of
     /// reply that each is. The last of them come with `Done`.
     Results,
 }

@@ -1,10 +1,17 @@
 //! Several encoded values in one body, one after the other: the arguments of calls that go together, and their results.
 //!
-//! A record is a word that tells its length and its tag, its bytes, and zeros up to the next whole word.
+//! A record is a word that tells its length and its mark, its bytes, and zeros up to the next whole word. The mark of
+//! arguments is the number of their task, that of a result is what it is.
 
 const WORD: usize = 8;
-/// Bits of the length; the tag is above.
-const LENGTH: u32 = 56;
+/// Bits of the length; the mark is above.
+const LENGTH: u32 = 40;
+
+/// Marks are smaller than this.
+pub(crate) const MARKS: u32 = 1 << (64 - LENGTH);
+
+/// A record is shorter than this.
+pub(crate) const RECORD_MAX: usize = 1 << LENGTH;
 
 /// A record is about to be appended: its bytes come next. Gives what [`close`] wants to know.
 pub(crate) fn open(out: &mut Vec<u8>) -> usize {
@@ -13,20 +20,20 @@ pub(crate) fn open(out: &mut Vec<u8>) -> usize {
 }
 
 /// The bytes of the record that was opened there are complete.
-pub(crate) fn close(out: &mut Vec<u8>, at: usize, tag: u8) {
+pub(crate) fn close(out: &mut Vec<u8>, at: usize, mark: u32) {
     let len = (out.len() - at - WORD) as u64;
-    out[at..at + WORD].copy_from_slice(&(len | u64::from(tag) << LENGTH).to_le_bytes());
+    out[at..at + WORD].copy_from_slice(&(len | u64::from(mark) << LENGTH).to_le_bytes());
     out.resize(out.len().next_multiple_of(WORD), 0);
 }
 
-/// The first record of a body: its tag, its bytes, and what comes after it. `None` if that is no record.
-pub(crate) fn first(body: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+/// The first record of a body: its mark, its bytes, and what comes after it. `None` if that is no record.
+pub(crate) fn first(body: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let (head, rest) = body.split_first_chunk::<WORD>()?;
     let head = u64::from_le_bytes(*head);
     let len = usize::try_from(head & ((1 << LENGTH) - 1)).ok()?;
     let whole = len.checked_next_multiple_of(WORD)?;
     let (bytes, rest) = rest.split_at_checked(whole)?;
-    Some(((head >> LENGTH) as u8, &bytes[..len], rest))
+    Some(((head >> LENGTH) as u32, &bytes[..len], rest))
 }
 
 /// What comes after so many records. `None` if there are fewer.
@@ -53,10 +60,10 @@ mod test {
 
     fn body(lengths: &[usize]) -> Vec<u8> {
         let mut body = Vec::new();
-        for (tag, &len) in (0..).zip(lengths) {
+        for (mark, &len) in (0..).zip(lengths) {
             let at = open(&mut body);
             body.extend((0..len).map(|i| (i * 7) as u8));
-            close(&mut body, at, tag);
+            close(&mut body, at, mark);
         }
         body
     }
@@ -67,11 +74,11 @@ mod test {
         let body = body(&lengths);
         assert_eq!(count(&body), Some(7));
         let mut rest = &body[..];
-        for (tag, &len) in (0..).zip(&lengths) {
+        for (mark, &len) in (0..).zip(&lengths) {
             let (found, bytes, more) = first(rest).unwrap();
-            assert_eq!((found, bytes.len()), (tag, len));
+            assert_eq!((found, bytes.len()), (mark, len));
             assert!(bytes.iter().zip(0..).all(|(&byte, i)| byte == (i * 7) as u8));
-            assert_eq!(after(&body, u32::from(tag)), Some(rest));
+            assert_eq!(after(&body, mark), Some(rest));
             rest = more;
         }
         assert!(rest.is_empty() && after(&body, 8).is_none());
@@ -79,6 +86,10 @@ mod test {
 
     #[test]
     fn what_is_cut_or_claims_too_much_is_no_record() {
+        let mut marked = Vec::new();
+        let at = open(&mut marked);
+        close(&mut marked, at, MARKS - 1);
+        assert_eq!(first(&marked), Some((MARKS - 1, &[][..], &[][..])));
         let whole = body(&[5, 20]);
         for len in (1..whole.len()).filter(|&len| len != 16) {
             assert_eq!(count(&whole[..len]), None, "cut at {len}");

@@ -1,4 +1,4 @@
-//! Many calls of one function, one after the other, whose results leave together.
+//! Many calls, one after the other, whose results leave together.
 //!
 //! Each call is taken up for itself, so the parent can take back those that have not begun. Each result is left on the
 //! shared page until it is sent, so a worker that dies takes nothing along but the call that it was at.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::faults::{self, Point};
 use crate::sys::clock;
 use crate::task::{Call, Entry, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Board, Message, Progress, RESULTS_MAX};
+use crate::transport::{Board, FEW_CALLS, Message, Progress, RESULTS_MAX};
 use crate::wire::attach::Handles;
 use crate::wire::codec::Source;
 use crate::wire::frame::{Frame, Header, Kind};
@@ -61,23 +61,30 @@ impl Worker {
         if !self.desk.board.claim(seq) {
             return self.speaker.say(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
-        let Some(entry) = Registry::get().entry(TaskNumber(header.task)) else {
-            let kind = self.say(Kind::ArgsRefused, &"the worker does not know this task");
-            return self.reply(Header { seq, ..Header::new(kind) });
-        };
         let desk = Arc::clone(&self.desk);
         let began = desk.board.start(seq);
         desk.board.begin_calls(seq);
-        current::begin(&desk, &Header { nanos: 0, ..header }, began);
+        let are_few = header.nanos <= FEW_CALLS.into();
         self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
         self.output.bytes.clear();
         let mut batch = Batch { seq, first: 0, next: 0, sent: began, looked: began, stride: 1, left: 1 };
         let mut rest = &body[..];
-        while let Some((_, args, more)) = records::first(rest)
+        let mut function = None;
+        while let Some((task, args, more)) = records::first(rest)
             && desk.board.take_call(seq, batch.next)
         {
             rest = more;
-            self.call_into(&mut batch, entry, args)?;
+            if function.is_none_or(|(known, _)| known != task) {
+                current::end();
+                current::begin(&desk, &Header { task, nanos: 0, ..header }, began);
+                function = Some((task, Registry::get().entry(TaskNumber(task))));
+            }
+            if are_few && desk.board.is_unwanted(seq, batch.next) {
+                self.put_result(&mut batch, |_, _| Kind::Skipped)?;
+            } else {
+                let entry = function.and_then(|(_, entry)| entry);
+                self.put_result(&mut batch, |worker, batch| worker.call_one(batch, entry, args))?;
+            }
         }
         let _ = io::stdout().flush();
         desk.board.finish(seq);
@@ -85,22 +92,35 @@ impl Worker {
         self.finish_calls(&batch, began)
     }
 
-    /// Makes the next call, and puts its result to the others.
-    fn call_into(&mut self, batch: &mut Batch, entry: &Entry, args: &[u8]) -> io::Result<()> {
+    /// Makes a call, and appends its result to the others.
+    fn call_one(&mut self, batch: &Batch, entry: Option<&Entry>, args: &[u8]) -> Kind {
+        let Some(entry) = entry else {
+            return self.put(Kind::ArgsRefused, &"the worker does not know this task");
+        };
         panic::begin(batch.seq);
-        let before = self.output.bytes.len();
-        let at = records::open(&mut self.output.bytes);
         let source = Source::new(args);
         let stages = OnBoard { board: &self.desk.board, call: batch.next };
-        let call = Call::new(&source, Handles::default(), &mut self.output, self.limit, &stages);
-        let kind = match (entry.run)(call) {
+        let limit = self.limit.min(records::RECORD_MAX - 1);
+        let call = Call::new(&source, Handles::default(), &mut self.output, limit, &stages);
+        match (entry.run)(call) {
             Reply::Ok => Kind::Done,
             Reply::Panicked(payload) => self.put(Kind::Panicked, &panic::describe(payload)),
             Reply::ArgsDecode(message) => self.put(Kind::ArgsRefused, &message),
             Reply::ResultEncode(message) => self.put(Kind::ResultRefused, &message),
             Reply::ResultTooLarge(size) => self.put(Kind::ResultTooLarge, &size),
-        };
-        records::close(&mut self.output.bytes, at, kind.tag());
+        }
+    }
+
+    /// Lets the next call have its result, and sends what there is if it is time for that.
+    fn put_result(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut Worker, &Batch) -> Kind,
+    ) -> io::Result<()> {
+        let before = self.output.bytes.len();
+        let at = records::open(&mut self.output.bytes);
+        let kind = call(self, batch);
+        records::close(&mut self.output.bytes, at, kind.tag().into());
         batch.next += 1;
         if !self.output.handles.is_empty() {
             return self.send_with_handles(batch, before);

@@ -7,7 +7,7 @@ use slab::Slab;
 use crate::error::TaskErrorKind;
 use crate::worker_event::WorkerEndReason;
 
-use super::super::roster::LaneNo;
+use super::super::roster::{Lane, LaneNo};
 use super::{Effect, Effects, Machine, Place, Task, TaskNo};
 
 /// Whether this number in the backlog is of a task that still waits.
@@ -37,6 +37,17 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
+    /// How many more tasks find a worker at once, or one that is about to be free: what comes on top of that may as well
+    /// wait before it is accepted. Without end if nothing is accepted any more.
+    pub(crate) fn appetite(&self) -> usize {
+        if self.refusal().is_some() {
+            return usize::MAX;
+        }
+        let has_enough = |lane: &Lane| lane.is_up() && lane.sent.len() > 1;
+        let open = self.lanes.iter().filter(|lane| lane.is_usable() && !has_enough(lane)).count();
+        open.saturating_sub(self.backlog.len())
+    }
+
     /// Settles what waits for a worker that will never come.
     fn give_up_waiting(&mut self, effects: &mut Effects<J, R>) {
         if self.backlog.is_empty() && self.delayed == 0 {
@@ -44,7 +55,7 @@ impl<J: Clone, R> Machine<J, R> {
         }
         let kind = match &self.broken {
             Some(cause) => TaskErrorKind::PoolBroken(cause.clone()),
-            None if self.closing.is_some_and(|close| close.kill) => {
+            None if self.closing.is_some_and(|close| close.cancel_pending || close.kill) => {
                 TaskErrorKind::Cancelled { was_running: false }
             }
             None => return,

@@ -52,6 +52,8 @@ pub(crate) enum Cancel {
     Stop,
     /// Its worker is killed.
     Kill,
+    /// Its worker is killed, for one of its calls: what becomes of the others its death tells.
+    OneCall,
 }
 
 /// What a worker's reply says of the task, as far as it matters who gets it next.

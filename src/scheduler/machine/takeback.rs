@@ -27,13 +27,15 @@ impl<J: Clone, R> Machine<J, R> {
     pub(super) fn cancel(&mut self, no: TaskNo, how: Cancel, effects: &mut Effects<J, R>) {
         let Some(task) = self.get(no) else { return };
         match task.place {
+            // The call that was meant has not begun, or has ended.
+            Place::Queued | Place::Delayed { .. } if how == Cancel::OneCall => {}
             Place::Queued => {
                 self.settle_cancelled(no, effects);
                 self.forget();
             }
             Place::Delayed { .. } => self.settle_cancelled(no, effects),
             Place::Sent { lane, seq } => {
-                if matches!(how, Cancel::Stop | Cancel::Kill) {
+                if matches!(how, Cancel::Stop | Cancel::Kill | Cancel::OneCall) {
                     self.take_back_behind(lane, no, effects);
                 }
                 self.revoke(lane, seq, no, Why::Cancel { how }, effects);
@@ -95,6 +97,7 @@ impl<J: Clone, R> Machine<J, R> {
             self.unsend(now, lane, seq);
         }
         match (why, taken) {
+            (Why::Cancel { how: Cancel::OneCall }, true) => self.put_back(now, no, effects),
             (Why::Cancel { .. }, true) => self.settle_cancelled(no, effects),
             (Why::Cancel { how }, false) => self.cancel_running(now, no, lane, seq, how, effects),
             (Why::Stalled | Why::Expired, false) => {}
@@ -133,6 +136,8 @@ impl<J: Clone, R> Machine<J, R> {
             Cancel::Pending | Cancel::Mild => {}
             Cancel::Stop => self.stop(now, no, lane, seq, Reason::Cancelled { task: no }, effects),
             Cancel::Kill => self.end_worker_of(now, no, lane, Reason::Cancelled { task: no }, None, effects),
+            Cancel::OneCall if self.is_overtaken(lane, no) => {}
+            Cancel::OneCall => self.condemn(now, lane, Reason::Cancelled { task: no }, effects),
         }
     }
 

@@ -1,0 +1,165 @@
+//! Where tasks wait while all workers have enough: they are handed on together, so that what a step of the machine and a
+//! message cost is shared among many.
+//!
+//! **Invariant:** tasks wait here only while the line is held, and it is held and let go only under the engine's lock. So
+//! whoever finds it held may put a task there, and whoever lets it go finds all of them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::primitive::{AtomicBool, Mutex, MutexGuard};
+use crate::task::TaskNumber;
+use crate::wire::records;
+
+use super::job::{Arguments, Order};
+use super::members::{CallNo, Member};
+
+/// Tasks that have gone are not worth a sweep before there are so many.
+const SWEEP: usize = 64;
+
+/// Bytes of arguments after which a batch is full.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// A task that need not wait, with the place it takes among those that `max_pending` allows.
+pub(super) type Refused = (Order, Option<SemaphoreGuardArc>);
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// What [`State::held`] is, for whoever can be wrong about it.
+    held: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: bool,
+    /// In the order of their numbers.
+    queue: VecDeque<Waiting>,
+    /// How many of those have gone.
+    gone: usize,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    task: TaskNumber,
+    arguments: Arguments,
+    member: Member,
+    /// Its caller does not want it any more, and has been told.
+    gone: bool,
+}
+
+/// Tasks that go to a worker as one.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) members: Vec<Member>,
+    pub(super) arguments: Vec<u8>,
+}
+
+/// How tasks are put together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portions {
+    /// How many there are to be. `None` is as many as are needed for all tasks.
+    pub(super) portions: Option<usize>,
+    /// How many tasks one may be, at the most.
+    pub(super) most: usize,
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a task in line. Gives it back if it need not wait.
+    pub(super) fn put(&self, order: Order, permit: Option<SemaphoreGuardArc>) -> Result<CallNo, Refused> {
+        if !self.is_held() {
+            return Err((order, permit));
+        }
+        let mut state = self.state();
+        if !state.held {
+            return Err((order, permit));
+        }
+        let number = CallNo(state.next);
+        state.next += 1;
+        let Order { slot, task, arguments, .. } = order;
+        let member = Member { number, slot, permit };
+        state.queue.push_back(Waiting { task, arguments, member, gone: false });
+        Ok(number)
+    }
+
+    /// What is submitted from now on waits here.
+    pub(super) fn hold(&self) {
+        self.state().held = true;
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Tasks may be waiting here. Exact under the engine's lock.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let state = self.state();
+        state.queue.len() - state.gone
+    }
+
+    /// Takes a task out whose caller does not want it any more, if it is still here.
+    pub(super) fn withdraw(&self, number: CallNo) -> Option<Member> {
+        let mut state = self.state();
+        let index = state.queue.binary_search_by_key(&number, |waiting| waiting.member.number).ok()?;
+        let waiting = state.queue.get_mut(index).filter(|waiting| !waiting.gone)?;
+        waiting.gone = true;
+        waiting.arguments = Arguments::default();
+        let member = Member {
+            number,
+            slot: Arc::clone(&waiting.member.slot),
+            permit: waiting.member.permit.take(),
+        };
+        state.gone += 1;
+        if state.gone > SWEEP && 2 * state.gone > state.queue.len() {
+            state.queue.retain(|waiting| !waiting.gone);
+            state.gone = 0;
+        }
+        Some(member)
+    }
+
+    /// Takes the oldest tasks, in portions of about equal size. When none is left, the line is let go.
+    pub(super) fn take(&self, Portions { portions, most }: Portions) -> Vec<Batch> {
+        let mut state = self.state();
+        let mut batches = Vec::new();
+        while portions.is_none_or(|portions| batches.len() < portions) && state.queue.len() > state.gone {
+            let waiting = state.queue.len() - state.gone;
+            let share = portions.map_or(waiting, |portions| waiting.div_ceil(portions - batches.len()));
+            batches.push(state.batch(share.min(most)));
+        }
+        if state.queue.len() == state.gone {
+            state.queue.clear();
+            (state.gone, state.held) = (0, false);
+            self.held.store(false, Ordering::Release);
+        }
+        batches
+    }
+}
+
+impl State {
+    fn batch(&mut self, size: usize) -> Batch {
+        let mut batch = Batch { members: Vec::with_capacity(size), arguments: Vec::new() };
+        while batch.members.len() < size
+            && batch.arguments.len() < BATCH_BYTES
+            && let Some(Waiting { task, arguments, member, gone }) = self.queue.pop_front()
+        {
+            if gone {
+                self.gone -= 1;
+                continue;
+            }
+            let at = records::open(&mut batch.arguments);
+            batch.arguments.extend_from_slice(&arguments);
+            records::close(&mut batch.arguments, at, task.0);
+            batch.members.push(member);
+        }
+        batch
+    }
+}

@@ -1,0 +1,278 @@
+//! Tasks that are submitted one by one while all workers have enough: they wait in line and travel in batches, to the
+//! machine one task each.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::error::{Refusal, TaskError, TaskErrorKind};
+use crate::transport::{FEW_CALLS, Progress};
+use crate::wire::records;
+
+use super::chunk::{Chunk, Lost};
+use super::engine::{BrainEffect, Core, Engine};
+use super::job::{Job, Order};
+use super::later::Later;
+use super::line::{Batch, Portions};
+use super::machine::{Cancel, Counts, Event, Spec, TaskNo};
+use super::members::{CallNo, Members};
+use super::slot::{Outcome, Slot};
+
+/// How long a batch should keep its worker busy: long enough to be worth a message, short enough that others do not wait
+/// for what it holds.
+const SPAN: Duration = Duration::from_micros(200);
+
+/// A task with more bytes of arguments travels alone.
+const ARGUMENTS_MAX: usize = 1 << 10;
+
+/// An accepted task, as its future knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Number {
+    /// The machine has it.
+    Task(TaskNo),
+    /// It was put in line.
+    Call(CallNo),
+}
+
+impl Number {
+    pub(crate) fn cancel(self, engine: &Engine, how: Cancel) {
+        match self {
+            Number::Task(task) => engine.cancel(task, how),
+            Number::Call(call) => engine.cancel_call(call, how),
+        }
+    }
+
+    /// Whether a worker has taken it up.
+    pub(crate) fn is_running(self, engine: &Engine) -> bool {
+        match self {
+            Number::Task(task) => engine.is_running(task),
+            Number::Call(call) => engine.is_call_running(call),
+        }
+    }
+
+    /// Waits for it as long as that makes its outcome come sooner.
+    pub(crate) fn help(self, engine: &Engine, slot: &Slot, until: Option<Instant>) {
+        match self {
+            Number::Task(task) => engine.help(task, slot, until),
+            Number::Call(call) => engine.help_call(call, slot, until),
+        }
+    }
+}
+
+/// The batches that the machine has, and what is known of their tasks.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    under_way: Vec<(TaskNo, Arc<Chunk>)>,
+    /// How long a task runs on the average of late, in nanoseconds. `None` while nothing is known.
+    length: Option<u64>,
+    /// How many more tasks were cancelled than the machine knows, and how many of them were killed. A batch that it
+    /// counts may be none.
+    cancelled: isize,
+    killed: isize,
+}
+
+impl Batches {
+    /// A task that may have been several calls has run for so long.
+    pub(super) fn note(&mut self, calls: u32, nanos: u64) {
+        let each = nanos / u64::from(calls.max(1));
+        // One that is slow is believed at once.
+        self.length = Some(self.length.map_or(each, |known| each.max(known - known / 8 + each / 8)));
+    }
+
+    /// How many tasks a batch may be.
+    fn most(&self) -> usize {
+        let Some(length) = self.length else { return 1 };
+        (SPAN.as_nanos() as u64 / length.max(1)).clamp(1, FEW_CALLS.into()) as usize
+    }
+
+    /// The machine's counts, with what it does not know.
+    pub(super) fn counted(&self, Counts { cancelled, killed }: Counts) -> Counts {
+        Counts {
+            cancelled: cancelled.saturating_add_signed(self.cancelled),
+            killed: killed.saturating_add_signed(self.killed),
+        }
+    }
+
+    /// The task that a call travels with, and its place there.
+    fn find(&self, number: CallNo) -> Option<(TaskNo, &Arc<Chunk>, u32)> {
+        self.under_way.iter().find_map(|(no, chunk)| {
+            let call = chunk.with_members(|members, _| members.find(number))??;
+            Some((*no, chunk, call))
+        })
+    }
+}
+
+impl Core {
+    /// Calls that go to a worker together go on as this task of the machine's.
+    pub(super) fn has_batch(&mut self, no: TaskNo, chunk: Arc<Chunk>) {
+        self.batches.under_way.push((no, chunk));
+    }
+
+    /// A task of the machine's is settled: if it was a batch, those of its callers are told who have not been.
+    pub(super) fn settles(&mut self, job: &Job, outcome: &Outcome, later: &mut Later) {
+        let calls = job.chunk.as_ref().map_or(1, |chunk| chunk.calls());
+        let error = match outcome {
+            Outcome::Value { nanos, .. } => {
+                self.batches.note(calls, *nanos);
+                None
+            }
+            Outcome::Failed(error) => Some(error),
+        };
+        let Some(chunk) = job.chunk.as_ref().filter(|chunk| chunk.has_members()) else { return };
+        self.batches.under_way.retain(|(_, known)| !Arc::ptr_eq(known, chunk));
+        let Some(error) = error else { return };
+        let lost = Lost::new(&chunk.ending(), error.clone());
+        let told = chunk.with_members(|members, untold| members.lose(lost, untold.start, later));
+        if let TaskErrorKind::Cancelled { was_running } = error.kind() {
+            let told = told.unwrap_or(0) as isize;
+            self.batches.cancelled += told - 1;
+            self.batches.killed += if *was_running { told.min(1) - 1 } else { 0 };
+        }
+    }
+
+    /// Accepted by the machine and not settled, a batch counted as the tasks that it is.
+    pub(super) fn pending(&self) -> usize {
+        let waiting = |chunk: &Arc<Chunk>| chunk.with_members(|members, _| members.waiting()).unwrap_or(0);
+        let more = self.batches.under_way.iter().map(|(_, chunk)| waiting(chunk) as isize - 1);
+        self.machine.pending().saturating_add_signed(more.sum())
+    }
+}
+
+impl Engine {
+    /// Puts a task in line, if it may wait there and has to. Gives it back if not.
+    pub(crate) fn put_in_line(
+        &self,
+        order: Order,
+        permit: Option<SemaphoreGuardArc>,
+    ) -> Result<CallNo, (Order, Option<SemaphoreGuardArc>)> {
+        let may_wait = self.lets_calls_go_together
+            && order.timeout.is_none()
+            && order.deadline.is_none()
+            && order.terms.is_none()
+            && !order.cooperates
+            && order.arguments.len() <= ARGUMENTS_MAX
+            && !order.arguments.are_attached()
+            && order.task.0 < records::MARKS;
+        if may_wait { self.line.put(order, permit) } else { Err((order, permit)) }
+    }
+
+    /// Hands tasks in line on to the machine, as many as workers want, and sees to it that those wait that come when
+    /// workers have enough. Says whether the machine has taken a step.
+    pub(super) fn hand_on(&self, core: &mut Core, effects: &mut Vec<BrainEffect>, later: &mut Later) -> bool {
+        let appetite = core.machine.appetite();
+        match (appetite > 0, self.line.is_held()) {
+            (true, true) => {}
+            (false, false) => {
+                self.line.hold();
+                return false;
+            }
+            (true, false) | (false, true) => return false,
+        }
+        let portions = Portions { portions: Some(appetite), most: core.batches.most() };
+        self.hand_on_portions(core, portions, later);
+        core.machine.dispatch(Instant::now(), effects);
+        true
+    }
+
+    /// Hands all tasks in line on to the machine: what is submitted next comes behind them, or finds the pool closed.
+    pub(super) fn hand_on_all(&self, core: &mut Core, later: &mut Later) {
+        if self.line.is_held() {
+            let portions = Portions { portions: None, most: core.batches.most() };
+            self.hand_on_portions(core, portions, later);
+        }
+    }
+
+    fn hand_on_portions(&self, core: &mut Core, portions: Portions, later: &mut Later) {
+        let now = Instant::now();
+        for Batch { members, arguments } in self.line.take(portions) {
+            let bytes = arguments.len();
+            let members = Members::new(members, self.worker.limit);
+            let (job, chunk) = Job::batch(arguments, members, 0);
+            let spec = Spec { bytes, divisible: true, ..Spec::default() };
+            match core.machine.submit(now, job, spec) {
+                Ok(no) => core.has_batch(no, chunk),
+                Err(refusal) => refuse(&chunk, &refusal, later),
+            }
+        }
+    }
+
+    /// Cancels a task that was put in line.
+    fn cancel_call(&self, number: CallNo, how: Cancel) {
+        if self.is_copy() {
+            return;
+        }
+        let mut later = Later::default();
+        self.drive(|core, effects| {
+            if let Some(member) = self.line.withdraw(number) {
+                core.batches.cancelled += 1;
+                member.cancel(false, &mut later);
+            } else {
+                core.cancel_call(number, how, effects, &mut later);
+            }
+        });
+        self.finish(later);
+    }
+
+    /// Whether a worker has taken up a task that was put in line.
+    fn is_call_running(&self, number: CallNo) -> bool {
+        let core = self.core();
+        let Some((no, _, call)) = core.batches.find(number) else { return false };
+        let Some((lane, seq)) = core.machine.worker_of(no) else { return false };
+        core.link(lane).is_some_and(|link| link.board.has_begun(seq, call))
+    }
+
+    /// Waits for a task that was put in line: see [`Engine::help`].
+    fn help_call(&self, number: CallNo, slot: &Slot, until: Option<Instant>) {
+        if slot.is_done() || self.is_copy() {
+            return;
+        }
+        let task = self.core().batches.find(number).map(|(no, ..)| no);
+        if let Some(task) = task {
+            self.help(task, slot, until);
+        }
+    }
+}
+
+impl Core {
+    fn cancel_call(
+        &mut self,
+        number: CallNo,
+        how: Cancel,
+        effects: &mut Vec<BrainEffect>,
+        later: &mut Later,
+    ) {
+        let Some((no, chunk, call)) = self.batches.find(number) else { return };
+        let chunk = Arc::clone(chunk);
+        chunk.with_members(|members, _| members.unwant(call));
+        let begun = self.machine.worker_of(no).filter(|&(lane, seq)| {
+            self.link(lane).is_some_and(|link| link.board.unwant(seq, call))
+        });
+        let Some((lane, seq)) = begun else {
+            if let Some(member) = chunk.with_members(|members, _| members.take(call)).flatten() {
+                self.batches.cancelled += 1;
+                member.cancel(false, later);
+            }
+            return;
+        };
+        if how != Cancel::Kill {
+            return;
+        }
+        // What comes behind it goes elsewhere, so that nothing is killed along with it.
+        self.divide(lane, seq, later);
+        let is_at_it = self.link(lane).is_some_and(|link| {
+            !link.board.has_begun(seq, call + 1) && link.board.call_progress(call) != Progress::Finished
+        });
+        if is_at_it && let Some(member) = chunk.with_members(|members, _| members.take(call)).flatten() {
+            self.batches.cancelled += 1;
+            self.batches.killed += 1;
+            member.cancel(true, later);
+            self.machine.step(Instant::now(), Event::Cancel { task: no, how: Cancel::OneCall }, effects);
+        }
+    }
+}
+
+fn refuse(chunk: &Chunk, refusal: &Refusal, later: &mut Later) {
+    let lost = Lost::new(&chunk.ending(), TaskError::not_run("", refusal.clone().into()));
+    chunk.with_members(|members, untold| members.lose(lost, untold.start, later));
+}

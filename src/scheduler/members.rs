@@ -1,0 +1,156 @@
+//! Tasks that were submitted one by one and travel together: each has a caller of its own.
+
+use std::sync::Arc;
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::error::{Ran, TaskError, TaskErrorKind};
+use crate::transport::{FewBits, Message};
+use crate::wire::frame::Kind;
+use crate::wire::records;
+
+use super::chunk::Lost;
+use super::later::Later;
+use super::slot::{Outcome, Slot};
+use super::verdict;
+
+/// A task that was put in line. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallNo(pub(super) u64);
+
+/// Who waits for one of the calls.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(super) number: CallNo,
+    pub(super) slot: Arc<Slot>,
+    /// The place it takes among those that `max_pending` allows.
+    pub(super) permit: Option<SemaphoreGuardArc>,
+}
+
+/// The callers of the calls of a chunk, in their order.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// `None` is one whose caller has been told.
+    line: Vec<Option<Member>>,
+    numbers: Vec<CallNo>,
+    unwanted: FewBits,
+    limit: u64,
+}
+
+impl Member {
+    /// Tells its caller.
+    pub(super) fn settle(self, outcome: Outcome, later: &mut Later) {
+        later.tell(self.slot.settle(outcome));
+        later.permits.extend(self.permit);
+    }
+
+    pub(super) fn cancel(self, was_running: bool, later: &mut Later) {
+        let ran = if was_running { Ran::Maybe } else { Ran::No };
+        let error = TaskError::new(self.slot.task, ran, TaskErrorKind::Cancelled { was_running });
+        self.settle(Outcome::Failed(error), later);
+    }
+}
+
+impl Members {
+    /// Their results have so many bytes at the most.
+    pub(super) fn new(line: Vec<Member>, limit: u64) -> Members {
+        let numbers = line.iter().map(|member| member.number).collect();
+        Members { line: line.into_iter().map(Some).collect(), numbers, unwanted: FewBits::default(), limit }
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.line.len() as u32
+    }
+
+    /// How many of them have not been told.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.iter().flatten().count()
+    }
+
+    /// Which of the calls that is.
+    pub(super) fn find(&self, number: CallNo) -> Option<u32> {
+        self.numbers.binary_search(&number).ok().map(|call| call as u32)
+    }
+
+    pub(super) fn unwanted(&self) -> &FewBits {
+        &self.unwanted
+    }
+
+    /// A call is not wanted any more: if it has not begun, it never runs.
+    pub(super) fn unwant(&mut self, call: u32) {
+        self.unwanted[call as usize / 64] |= 1 << (call % 64);
+    }
+
+    fn is_unwanted(&self, call: usize) -> bool {
+        self.unwanted[call / 64] & 1 << (call % 64) != 0
+    }
+
+    /// Who waits for this call, if nobody has been told yet.
+    pub(super) fn take(&mut self, call: u32) -> Option<Member> {
+        self.line.get_mut(call as usize)?.take()
+    }
+
+    /// Records of results have come, from that call on, one for each and not more than there are.
+    pub(super) fn tell(&mut self, first: u32, Message { bytes, mut handles }: Message, later: &mut Later) {
+        let mut rest = &bytes[..];
+        let mut call = first as usize;
+        while let Some((mark, bytes, more)) = records::first(rest) {
+            rest = more;
+            if let Some(member) = self.line[call].take() {
+                match verdict::kind_of(mark) {
+                    Some(Kind::Done) => {
+                        let handles = std::mem::take(&mut handles);
+                        member.settle(Outcome::Value { bytes: bytes.to_vec(), handles, nanos: 0 }, later);
+                    }
+                    Some(Kind::Skipped) if self.is_unwanted(call) => member.cancel(false, later),
+                    kind => {
+                        let error = verdict::failed_call(member.slot.task, kind, bytes, self.limit);
+                        member.settle(Outcome::Failed(error), later);
+                    }
+                }
+            }
+            call += 1;
+        }
+    }
+
+    /// Those that nobody will tell are told why. Says how many they are.
+    pub(super) fn lose(&mut self, lost: Lost, first: u32, later: &mut Later) -> usize {
+        let before = self.waiting();
+        for (place, error) in self.line.iter_mut().skip(first as usize).zip(lost) {
+            if let Some(member) = place.take() {
+                let error = error.of(member.slot.task);
+                member.settle(Outcome::Failed(error), later);
+            }
+        }
+        before - self.waiting()
+    }
+
+    /// Those behind the first so many are no longer of these. `None` if nobody waits for any of them.
+    pub(super) fn cut(&mut self, begun: u32) -> Option<Members> {
+        let begun = begun as usize;
+        let (line, numbers) = (self.line.split_off(begun), self.numbers.split_off(begun));
+        line.iter().any(Option::is_some).then(|| Members {
+            line,
+            numbers,
+            unwanted: FewBits::default(),
+            limit: self.limit,
+        })
+    }
+
+    /// Forgets those who have been told, and gives the records of the calls of the others.
+    pub(super) fn compact(mut self, mut arguments: &[u8]) -> (Members, Vec<u8>) {
+        let mut kept = Vec::new();
+        for place in &self.line {
+            let before = arguments;
+            let Some((.., more)) = records::first(arguments) else { break };
+            arguments = more;
+            if place.is_some() {
+                kept.extend_from_slice(&before[..before.len() - more.len()]);
+            }
+        }
+        let mut places = self.line.iter();
+        self.numbers.retain(|_| places.next().is_some_and(Option::is_some));
+        self.line.retain(Option::is_some);
+        (self, kept)
+    }
+}
