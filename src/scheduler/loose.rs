@@ -244,18 +244,18 @@ impl Core {
     ) {
         let Some((no, chunk, call)) = self.batches.find(number) else { return };
         let chunk = Arc::clone(chunk);
-        chunk.with_members(|members, _| members.unwant(call));
         let begun = self.machine.worker_of(no).filter(|&(lane, seq)| {
-            self.link(lane).is_some_and(|link| link.board.unwant(seq, call))
+            self.link(lane).is_some_and(|link| !link.board.unwant(seq, call))
         });
         let Some((lane, seq)) = begun else {
+            chunk.with_members(|members, _| members.unwant(call));
             if let Some(member) = chunk.with_members(|members, _| members.take(call)).flatten() {
                 self.batches.cancelled += 1;
                 member.cancel(false, later);
             }
             return;
         };
-        if how != Cancel::Kill {
+        if !matches!(how, Cancel::Stop | Cancel::Kill) {
             return;
         }
         // What comes behind it goes elsewhere, so that nothing is killed along with it.

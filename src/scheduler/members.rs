@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_lock::SemaphoreGuardArc;
 
 use crate::error::{Ran, TaskError, TaskErrorKind};
-use crate::transport::{FewBits, Message};
+use crate::transport::{FewBits, Message, few_bit};
 use crate::wire::frame::Kind;
 use crate::wire::records;
 
@@ -78,11 +78,8 @@ impl Members {
 
     /// A call is not wanted any more: if it has not begun, it never runs.
     pub(super) fn unwant(&mut self, call: u32) {
-        self.unwanted[call as usize / 64] |= 1 << (call % 64);
-    }
-
-    fn is_unwanted(&self, call: usize) -> bool {
-        self.unwanted[call / 64] & 1 << (call % 64) != 0
+        let (word, bit) = few_bit(call);
+        self.unwanted[word] |= bit;
     }
 
     /// Who waits for this call, if nobody has been told yet.
@@ -102,7 +99,6 @@ impl Members {
                         let handles = std::mem::take(&mut handles);
                         member.settle(Outcome::Value { bytes: bytes.to_vec(), handles, nanos: 0 }, later);
                     }
-                    Some(Kind::Skipped) if self.is_unwanted(call) => member.cancel(false, later),
                     kind => {
                         let error = verdict::failed_call(member.slot.task, kind, bytes, self.limit);
                         member.settle(Outcome::Failed(error), later);

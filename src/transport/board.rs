@@ -12,7 +12,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::{io, str};
 
@@ -58,8 +58,9 @@ pub(crate) const CALLS_MAX: u32 = 1 << 20;
 
 /// Where there are no more than so many, each can be given up for itself.
 pub(crate) const FEW_CALLS: u32 = 512;
-/// One bit for each of few calls.
-pub(crate) type FewBits = [u64; FEW_CALLS as usize / 64];
+/// Two bits for each of few calls: in the lower half of its word that it is not wanted, in the upper half that it was
+/// taken up. Whoever sets the second of them knows that it was second.
+pub(crate) type FewBits = [u64; FEW_CALLS as usize / 32];
 /// No further call is to begin.
 const STOP: u64 = CALLS_MAX as u64;
 const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
@@ -88,6 +89,11 @@ pub(crate) struct Board(Arc<SharedMap>);
 
 fn state(seq: u64, progress: Progress) -> u64 {
     seq << 3 | progress as u64
+}
+
+/// The word of a call among the bits of few, and the bit that it is not wanted.
+pub(crate) fn few_bit(call: u32) -> (usize, u64) {
+    (call as usize / 32, 1 << (call % 32))
 }
 
 fn slot(seq: u64) -> usize {
@@ -188,8 +194,7 @@ impl Board {
     /// The worker takes up the next call. If that fails, it and all that follow were taken back.
     pub(crate) fn take_call(&self, seq: u64, call: u32) -> bool {
         let next = seq << CALL_BITS | u64::from(call);
-        // One order with what the parent does in `unwant`: one of the two sees the other.
-        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, SeqCst, Acquire).is_ok()
+        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, AcqRel, Acquire).is_ok()
     }
 
     /// The parent is about to send a task of few calls, of which it does not want these.
@@ -199,15 +204,16 @@ impl Board {
         }
     }
 
-    /// The parent does not want a call any more. Says whether it had begun.
+    /// The parent does not want one of few calls any more. If that succeeds, it never runs.
     pub(crate) fn unwant(&self, seq: u64, call: u32) -> bool {
-        self.unwanted(seq)[call as usize / 64].fetch_or(1 << (call % 64), SeqCst);
-        self.has_begun(seq, call)
+        let (word, unwanted) = few_bit(call);
+        self.unwanted(seq)[word].fetch_or(unwanted, AcqRel) & unwanted << 32 == 0
     }
 
-    /// Whether a call that the worker took up is not wanted any more: then it must not run.
-    pub(crate) fn is_unwanted(&self, seq: u64, call: u32) -> bool {
-        self.unwanted(seq)[call as usize / 64].load(SeqCst) & 1 << (call % 64) != 0
+    /// The worker begins with one of few calls. If that fails, nobody wants it.
+    pub(crate) fn is_wanted(&self, seq: u64, call: u32) -> bool {
+        let (word, unwanted) = few_bit(call);
+        self.unwanted(seq)[word].fetch_or(unwanted << 32, AcqRel) & unwanted == 0
     }
 
     fn unwanted(&self, seq: u64) -> &[AtomicU64] {
@@ -217,7 +223,7 @@ impl Board {
 
     /// Whether a call of this task has begun, or the worker is past all of them.
     pub(crate) fn has_begun(&self, seq: u64, call: u32) -> bool {
-        let next = self.0.word(NEXT_CALL_AT).load(SeqCst);
+        let next = self.0.word(NEXT_CALL_AT).load(Acquire);
         let at = next >> CALL_BITS;
         at > seq || (at == seq && (next & (STOP - 1)) as u32 > call)
     }
@@ -352,17 +358,17 @@ mod test {
     }
 
     #[test]
-    fn a_call_that_is_given_up_before_it_begins_does_not_run() {
+    fn a_call_is_either_given_up_or_runs_never_both() {
         let (board, _fd) = Board::create().unwrap();
         for seq in 1..=2000 {
             board.want_but(seq, &FewBits::default());
             board.begin_calls(seq);
-            let (ran, begun) = std::thread::scope(|scope| {
+            let (ran, given_up) = std::thread::scope(|scope| {
                 let given_up = scope.spawn(|| (0..20).map(|call| board.unwant(seq, call)).collect::<Vec<_>>());
-                let run = |call| board.take_call(seq, call) && !board.is_unwanted(seq, call);
+                let run = |call| board.take_call(seq, call) && board.is_wanted(seq, call);
                 ((0..20).map(run).collect::<Vec<_>>(), given_up.join().unwrap())
             });
-            assert!(ran.iter().zip(&begun).all(|(ran, begun)| !ran || *begun), "{ran:?} {begun:?}");
+            assert!(ran.iter().zip(&given_up).all(|(ran, up)| ran != up), "{ran:?} {given_up:?}");
             assert!(board.has_begun(seq, 19) && !board.has_begun(seq, 20) && !board.has_begun(seq + 1, 0));
             assert!(board.has_begun(seq - 1, 300), "the worker is past that one");
         }

@@ -79,11 +79,11 @@ impl Worker {
                 current::begin(&desk, &Header { task, nanos: 0, ..header }, began);
                 function = Some((task, Registry::get().entry(TaskNumber(task))));
             }
-            if are_few && desk.board.is_unwanted(seq, batch.next) {
-                self.put_result(&mut batch, |_, _| Kind::Skipped)?;
-            } else {
+            if !are_few || desk.board.is_wanted(seq, batch.next) {
                 let entry = function.and_then(|(_, entry)| entry);
                 self.put_result(&mut batch, |worker, batch| worker.call_one(batch, entry, args))?;
+            } else {
+                self.put_result(&mut batch, |_, _| Kind::Skipped)?;
             }
         }
         let _ = io::stdout().flush();
