@@ -41,8 +41,7 @@ impl Core {
     fn hurry(&self, lane: LaneNo, seq: u64, wakers: &mut Vec<Waker>) {
         if let Some((_, job)) = self.machine.job_at(lane, seq)
             && let Some((chunk, link)) = job.chunk.as_ref().zip(self.link(lane))
-            && link.board.calls_begun(seq).is_some()
-            && let Some((first, bytes)) = link.board.results_left()
+            && let Some((first, bytes)) = link.board.results_left(seq)
         {
             // If they cannot be, that shows when the worker sends them.
             let waker = chunk.add(first, Message { bytes, ..Message::default() });
@@ -86,7 +85,7 @@ impl Core {
         // A call that did not run may be tried again, but not for ever: it may be what took its worker down.
         let resends = 1 + if call == 0 { chunk.resends } else { 0 };
         let again = phase == Phase::Sent && resends <= MAX_RESENDS;
-        let (first, left) = link.board.results_left().unwrap_or_default();
+        let (first, left) = link.board.results_left(seq).unwrap_or_default();
         chunk.break_off(call, (!again).then_some(phase), first, left);
         if again {
             self.split(lane, seq, call, resends, wakers);

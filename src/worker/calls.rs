@@ -66,8 +66,7 @@ impl Worker {
             return self.reply(Header { seq, ..Header::new(kind) });
         };
         let desk = Arc::clone(&self.desk);
-        let began = desk.board.start(seq);
-        desk.board.begin_calls(seq);
+        let began = desk.board.start_calls(seq);
         current::begin(&desk, &Header { nanos: 0, ..header }, began);
         self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
         self.output.bytes.clear();
