@@ -174,8 +174,7 @@ impl Submitter {
     /// Submits calls as one task. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_calls<T: Task>(&self, _task: T, bundle: Bundle) -> Result<Calling, Refusal> {
         let Bundle { records, calls } = bundle;
-        let (job, chunk) =
-            Job::calls(T::NAME, records, Chunk::new(calls, 0));
+        let (job, chunk) = Job::calls(T::NAME, records, Chunk::new(calls, 0));
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());
         let task = engine.submit(job)?;

@@ -22,12 +22,7 @@ impl Core {
 
     /// The task that a worker is at is slow: what stands behind its slow call goes elsewhere, and what came before is told.
     /// Says what the machine has to know of that.
-    pub(super) fn relieve(
-        &mut self,
-        lane: LaneNo,
-        seq: u64,
-        later: &mut Later,
-    ) -> Option<Event<Reply>> {
+    pub(super) fn relieve(&mut self, lane: LaneNo, seq: u64, later: &mut Later) -> Option<Event<Reply>> {
         if self.link(lane).is_some_and(|link| link.board.calls_begun(seq).is_none()) {
             return Some(Event::NotBegun { lane, seq });
         }
@@ -41,8 +36,7 @@ impl Core {
     fn hurry(&self, lane: LaneNo, seq: u64, later: &mut Later) {
         if let Some((_, job)) = self.machine.job_at(lane, seq)
             && let Some((chunk, link)) = job.chunk.as_ref().zip(self.link(lane))
-            && link.board.calls_begun(seq).is_some()
-            && let Some((first, bytes)) = link.board.results_left()
+            && let Some((first, bytes)) = link.board.results_left(seq)
         {
             // If they cannot be, that shows when the worker sends them.
             let _ = chunk.add(first, Message { bytes, ..Message::default() }, later);
@@ -90,7 +84,7 @@ impl Core {
         // A call that did not run may be tried again, but not for ever: it may be what took its worker down.
         let resends = 1 + if call == 0 { chunk.resends } else { 0 };
         let again = phase == Phase::Sent && resends <= MAX_RESENDS;
-        let left = link.board.results_left().unwrap_or_default();
+        let left = link.board.results_left(seq).unwrap_or_default();
         chunk.break_off(call, (!again).then_some(phase), left, later);
         if again {
             self.split(lane, seq, call, resends, later);

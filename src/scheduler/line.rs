@@ -113,11 +113,8 @@ impl Line {
         let waiting = state.queue.get_mut(index).filter(|waiting| !waiting.gone)?;
         waiting.gone = true;
         waiting.arguments = Arguments::default();
-        let member = Member {
-            number,
-            slot: Arc::clone(&waiting.member.slot),
-            permit: waiting.member.permit.take(),
-        };
+        let member =
+            Member { number, slot: Arc::clone(&waiting.member.slot), permit: waiting.member.permit.take() };
         state.gone += 1;
         if state.gone > SWEEP && 2 * state.gone > state.queue.len() {
             state.queue.retain(|waiting| !waiting.gone);

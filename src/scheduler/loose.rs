@@ -244,9 +244,10 @@ impl Core {
     ) {
         let Some((no, chunk, call)) = self.batches.find(number) else { return };
         let chunk = Arc::clone(chunk);
-        let begun = self.machine.worker_of(no).filter(|&(lane, seq)| {
-            self.link(lane).is_some_and(|link| !link.board.unwant(seq, call))
-        });
+        let begun = self
+            .machine
+            .worker_of(no)
+            .filter(|&(lane, seq)| self.link(lane).is_some_and(|link| !link.board.unwant(seq, call)));
         let Some((lane, seq)) = begun else {
             chunk.with_members(|members, _| members.unwant(call));
             if let Some(member) = chunk.with_members(|members, _| members.take(call)).flatten() {

@@ -172,11 +172,13 @@ impl Board {
         self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
     }
 
-    /// The worker begins with the first of the calls that a task consists of.
-    pub(crate) fn begin_calls(&self, seq: u64) {
+    /// A claimed task starts that consists of calls, the first of which is the next to begin.
+    pub(crate) fn start_calls(&self, seq: u64) -> u64 {
+        let now = self.start(seq);
         self.0.word(LEFT_AT).store(0, Relaxed);
         self.0.word(CALL_AT).store(0, Relaxed);
         self.0.word(NEXT_CALL_AT).store(seq << CALL_BITS, Release);
+        now
     }
 
     /// The body of a call starts, or has ended.
@@ -263,8 +265,9 @@ impl Board {
         self.0.word(LEFT_AT).store(u64::from(first) << 32 | len as u64, Release);
     }
 
-    /// The results that a worker has left, from that call on. `None` if it is about to leave others.
-    pub(crate) fn results_left(&self) -> Option<(u32, Vec<u8>)> {
+    /// The results that a worker has left of this task, from that call on. `None` if it is about to leave others, or is
+    /// not at this task.
+    pub(crate) fn results_left(&self, seq: u64) -> Option<(u32, Vec<u8>)> {
         let first_left = |left: u64| (left >> 32) as u32;
         let left = self.0.word(LEFT_AT).load(Acquire);
         let len = (left as u32 as usize).min(RESULTS_MAX);
@@ -272,7 +275,8 @@ impl Board {
         fence(Acquire);
         // What was left stays as it is until the number of the first one changes.
         let unchanged = first_left(self.0.word(LEFT_AT).load(Relaxed)) == first_left(left);
-        unchanged.then(|| (first_left(left), results))
+        // A worker that goes on to other calls says so before it leaves results of those.
+        (unchanged && self.calls_begun(seq).is_some()).then(|| (first_left(left), results))
     }
 
     /// The parent asks a task that was claimed to stop.
@@ -340,9 +344,8 @@ impl Board {
 
 #[cfg(test)]
 mod test {
-    use std::os::fd::AsFd;
-
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_task_is_either_claimed_or_revoked_never_both() {
@@ -362,9 +365,10 @@ mod test {
         let (board, _fd) = Board::create().unwrap();
         for seq in 1..=2000 {
             board.want_but(seq, &FewBits::default());
-            board.begin_calls(seq);
+            board.start_calls(seq);
             let (ran, given_up) = std::thread::scope(|scope| {
-                let given_up = scope.spawn(|| (0..20).map(|call| board.unwant(seq, call)).collect::<Vec<_>>());
+                let given_up =
+                    scope.spawn(|| (0..20).map(|call| board.unwant(seq, call)).collect::<Vec<_>>());
                 let run = |call| board.take_call(seq, call) && board.is_wanted(seq, call);
                 ((0..20).map(run).collect::<Vec<_>>(), given_up.join().unwrap())
             });
@@ -375,10 +379,39 @@ mod test {
     }
 
     #[test]
+    fn a_task_that_has_started_has_nothing_of_the_one_before() {
+        let (board, _fd) = Board::create().unwrap();
+        let (sent, seen) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let observer = scope.spawn(|| {
+                for seq in 1..=3000 {
+                    while sent.load(Acquire) < seq {}
+                    while board.progress(seq).0 != Progress::Started {}
+                    assert_eq!(board.calls_begun(seq), Some(0));
+                    let left = board.results_left(seq).unwrap_or_default();
+                    assert!(left.1.is_empty() || left == (0, seq.to_ne_bytes().to_vec()), "{seq}: {left:?}");
+                    seen.store(seq, Release);
+                }
+            });
+            for seq in 1..=3000 {
+                board.publish(seq);
+                sent.store(seq, Release);
+                assert!(board.claim(seq));
+                board.start_calls(seq);
+                board.leave_results(0, 0, &seq.to_ne_bytes());
+                while seen.load(Acquire) < seq {
+                    assert!(!observer.is_finished(), "it found something of the one before");
+                }
+                assert_eq!(board.results_left(seq + 1), None, "it is not at that one");
+            }
+        });
+    }
+
+    #[test]
     fn a_call_either_begins_or_is_taken_back_never_both() {
         let (board, _fd) = Board::create().unwrap();
         for seq in 1..=2000 {
-            board.begin_calls(seq);
+            board.start_calls(seq);
             let (begun, stopped) = std::thread::scope(|scope| {
                 let stop = scope.spawn(|| board.stop_calls(seq));
                 let begun = (0..20).take_while(|&call| board.take_call(seq, call)).count();
@@ -393,8 +426,8 @@ mod test {
     #[test]
     fn results_that_were_left_are_found() {
         let (board, _fd) = Board::create().unwrap();
-        board.begin_calls(7);
-        assert_eq!(board.results_left(), Some((0, Vec::new())));
+        board.start_calls(7);
+        assert_eq!(board.results_left(7), Some((0, Vec::new())));
         assert_eq!(board.call_progress(0), Progress::Claimed);
         for progress in [Progress::Started, Progress::Finished] {
             board.call_is(3, progress);
@@ -402,9 +435,9 @@ mod test {
         }
         board.leave_results(3, 0, &[1; 16]);
         board.leave_results(3, 16, &[2; 8]);
-        assert_eq!(board.results_left(), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));
+        assert_eq!(board.results_left(7), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));
         board.forget_results(6);
-        assert_eq!(board.results_left(), Some((6, Vec::new())));
+        assert_eq!(board.results_left(7), Some((6, Vec::new())));
     }
 
     #[test]

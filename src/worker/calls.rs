@@ -62,8 +62,7 @@ impl Worker {
             return self.speaker.say(Header { seq, ..Header::new(Kind::Skipped) }, &[]);
         }
         let desk = Arc::clone(&self.desk);
-        let began = desk.board.start(seq);
-        desk.board.begin_calls(seq);
+        let began = desk.board.start_calls(seq);
         let are_few = header.nanos <= FEW_CALLS.into();
         self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
         self.output.bytes.clear();
