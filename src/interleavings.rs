@@ -102,6 +102,54 @@ fn settled(id: u64, future: TaskFuture<u64>) {
     }
 }
 
+/// More tasks than the workers have hands: some wait in line, and go to a worker together.
+#[test]
+fn tasks_that_wait_in_line_are_done_once_or_cancelled() {
+    explore(|| {
+        let pool = pool(1).build().unwrap();
+        let ids = [(); 5].map(|()| id());
+        let mut futures = ids.map(|id| Some(pool.submit(work, id)));
+        let late = {
+            let pool = pool.clone();
+            let id = id();
+            thread::spawn(move || (id, pool.submit(work, id)))
+        };
+        let cancelled = [1, 3, 4].map(|at| futures[at].as_ref().unwrap().cancel());
+        drop(futures[4].take());
+        let (id, late) = late.join().unwrap();
+        settled(id, late);
+        for (at, (id, future)) in ids.into_iter().zip(futures).enumerate() {
+            let Some(future) = future else { continue };
+            match [1, 3].iter().position(|&it| it == at) {
+                Some(it) => assert_eq!(future.result().is_err(), cancelled[it]),
+                None => assert_eq!(future.result().unwrap(), id),
+            }
+            assert!(runs(id) <= 1);
+        }
+        assert_eq!(runs(ids[0]), 1);
+    });
+}
+
+/// The line is let go and held again while others submit, and closed in the end.
+#[test]
+fn a_line_that_is_closed_leaves_nobody_behind() {
+    explore(|| {
+        let pool = pool(1).build().unwrap();
+        let submitter = {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let ids = [(); 5].map(|()| id());
+                ids.map(|id| (id, pool.submit(work, id)))
+            })
+        };
+        pool.shutdown_with(ShutdownOptions::new().cancel_futures(true)).wait();
+        for (id, future) in submitter.join().unwrap() {
+            settled(id, future);
+        }
+        assert_eq!(pool.pending(), 0);
+    });
+}
+
 #[test]
 fn tasks_of_several_threads_are_all_done_once() {
     explore(|| {

@@ -210,12 +210,17 @@ impl Submitter {
         task: &'static str,
         prepared: Vec<Result<Prepared, Refusal>>,
     ) -> Vec<TaskFuture<R>> {
+        let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(task, reason.into()));
+        if prepared.len() == 1 {
+            let alone = prepared.into_iter().map(|one| one.and_then(|one| self.accept(None, one)));
+            return alone.map(|future| future.unwrap_or_else(refused)).collect();
+        }
         let mut good = Vec::with_capacity(prepared.len());
         let places: Vec<_> = prepared.into_iter().map(|item| item.map(|item| good.push(item))).collect();
         let mut futures = self.accept_together(good).into_iter();
         let place = |place: Result<(), Refusal>| match place {
             Ok(()) => futures.next().expect("each prepared task has a future"),
-            Err(reason) => TaskFuture::refused(TaskError::not_run(task, reason.into())),
+            Err(reason) => refused(reason),
         };
         places.into_iter().map(place).collect()
     }

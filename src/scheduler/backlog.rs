@@ -71,8 +71,7 @@ impl Backlog {
         self.waiting == 0
     }
 
-    /// The numbers that take memory.
-    #[cfg(test)]
+    /// The numbers that take memory, of tasks that wait and of others.
     pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = TaskNo> + '_ {
         self.queue.iter().copied()
     }

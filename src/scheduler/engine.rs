@@ -1,7 +1,6 @@
 //! The machine at work: events from any thread, effects performed, nobody called under the lock.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -18,13 +17,13 @@ use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
-use super::job::{Initializer, Job, Order, Reply};
+use super::job::{Initializer, Job, Reply};
 use super::lane::Link;
 use super::later::Later;
 use super::line::Line;
 use super::listener::Listener;
 use super::loose::Batches;
-use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, Spec, TaskNo};
+use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, TaskNo};
 use super::policy::Settings;
 use super::poller::Poller;
 use super::verdict;
@@ -241,48 +240,6 @@ impl Engine {
             }
         }
         None
-    }
-
-    /// Accepts a task.
-    pub(crate) fn submit(&self, job: Job) -> Result<TaskNo, Refusal> {
-        self.submit_by(|machine, now| self.accept(machine, now, job, 0))
-    }
-
-    /// Accepts tasks that belong together, in one step: all of them or none.
-    pub(crate) fn submit_together(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
-        self.submit_by(|machine, now| {
-            let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
-            jobs.into_iter().map(|job| self.accept(machine, now, job, bundle)).collect()
-        })
-    }
-
-    /// Accepts something behind all that waits in line.
-    fn submit_by<T>(
-        &self,
-        accept: impl FnOnce(&mut Brain, Instant) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let mut later = Later::default();
-        let accepted = self.drive(|core, effects| {
-            self.hand_on_all(core, &mut later);
-            let now = Instant::now();
-            let accepted = accept(&mut core.machine, now);
-            core.machine.dispatch(now, effects);
-            accepted
-        });
-        self.finish(later);
-        accepted
-    }
-
-    fn accept(&self, machine: &mut Brain, now: Instant, job: Job, bundle: u64) -> Result<TaskNo, Refusal> {
-        let fault = self.worker.faults.next_task();
-        if fault > 0 {
-            job.fault.store(fault, Ordering::Relaxed);
-        }
-        let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
-        let divisible = job.chunk.is_some();
-        let spec =
-            Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
-        machine.submit(now, job, spec)
     }
 
     /// Tells the machine what happened, several events in one go.

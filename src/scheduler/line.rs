@@ -24,7 +24,7 @@ const SWEEP: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// A task that need not wait, with the place it takes among those that `max_pending` allows.
-pub(super) type Refused = (Order, Option<SemaphoreGuardArc>);
+pub(crate) type Refused = (Order, Option<SemaphoreGuardArc>);
 
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -158,5 +158,102 @@ impl State {
             batch.members.push(member);
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::scheduler::slot::Slot;
+    use crate::wire::attach::Handles;
+
+    fn order(n: u8) -> Order {
+        Order {
+            slot: Arc::new(Slot::new("one")),
+            task: TaskNumber(n.into()),
+            arguments: Arguments::take(&mut vec![n; 5], Handles::default()),
+            timeout: None,
+            deadline: None,
+            cooperates: false,
+            fault: Default::default(),
+            terms: None,
+            chunk: None,
+        }
+    }
+
+    fn put(line: &Line, n: u8) -> CallNo {
+        line.put(order(n), None).expect("it is held")
+    }
+
+    /// Which tasks a batch consists of.
+    fn tasks(batch: &Batch) -> Vec<u32> {
+        let mut rest = &batch.arguments[..];
+        let mut tasks = Vec::new();
+        while let Some((task, arguments, more)) = records::first(rest) {
+            assert_eq!(arguments, [task as u8; 5]);
+            tasks.push(task);
+            rest = more;
+        }
+        assert_eq!(tasks.len(), batch.members.len());
+        tasks
+    }
+
+    fn taken(line: &Line, portions: Option<usize>, most: usize) -> Vec<Vec<u32>> {
+        line.take(Portions { portions, most }).iter().map(tasks).collect()
+    }
+
+    #[test]
+    fn tasks_wait_only_while_the_line_is_held() {
+        let line = Line::default();
+        assert!(line.put(order(0), None).is_err());
+        line.hold();
+        (0..10).for_each(|n| drop(put(&line, n)));
+        assert_eq!(taken(&line, Some(2), 3), [[0, 1, 2], [3, 4, 5]]);
+        assert!(line.is_held(), "there are others");
+        assert_eq!(taken(&line, Some(3), 100), [vec![6, 7], vec![8], vec![9]]);
+        assert!(!line.is_held() && line.put(order(0), None).is_err());
+        line.hold();
+        assert!(taken(&line, Some(2), 9).is_empty());
+        assert!(!line.is_held());
+        line.hold();
+        (0..5).for_each(|n| drop(put(&line, n)));
+        assert_eq!(taken(&line, None, 2), [vec![0, 1], vec![2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn what_is_withdrawn_leaves_nothing() {
+        let line = Line::default();
+        line.hold();
+        let numbers: Vec<_> = (0..200).map(|n| put(&line, n)).collect();
+        for number in numbers.iter().take(199) {
+            assert!(line.withdraw(*number).is_some());
+            assert!(line.withdraw(*number).is_none(), "once is enough");
+        }
+        assert_eq!(line.len(), 1);
+        assert!(line.state().queue.len() < 2 * SWEEP + 2, "those that have gone take no memory for ever");
+        let late = put(&line, 7);
+        assert_eq!(taken(&line, Some(1), 100), [[199, 7]]);
+        assert!(line.withdraw(late).is_none(), "it is not here any more");
+        line.hold();
+        line.withdraw(put(&line, 1)).expect("it is here");
+        assert!(taken(&line, Some(1), 100).is_empty() && !line.is_held());
+    }
+
+    #[test]
+    fn a_batch_has_an_end_in_bytes() {
+        let line = Line::default();
+        line.hold();
+        for _ in 0..200 {
+            let large = Order { arguments: Arguments::Many(vec![1; 1000]), ..order(1) };
+            line.put(large, None).expect("it is held");
+        }
+        let batches = line.take(Portions { portions: None, most: 1000 });
+        let bytes = |batch: &Batch| batch.arguments.len();
+        assert!(
+            batches.iter().all(|batch| bytes(batch) < BATCH_BYTES + 1100),
+            "{:?}",
+            batches.iter().map(bytes)
+        );
+        assert_eq!(batches.iter().map(|batch| batch.members.len()).sum::<usize>(), 200);
     }
 }

@@ -4,15 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_lock::SemaphoreGuardArc;
-
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::transport::{FEW_CALLS, Progress};
-use crate::wire::records;
 
 use super::chunk::{Chunk, Lost};
 use super::engine::{BrainEffect, Core, Engine};
-use super::job::{Job, Order};
+use super::job::Job;
 use super::later::Later;
 use super::line::{Batch, Portions};
 use super::machine::{Cancel, Counts, Event, Spec, TaskNo};
@@ -22,9 +19,6 @@ use super::slot::{Outcome, Slot};
 /// How long a batch should keep its worker busy: long enough to be worth a message, short enough that others do not wait
 /// for what it holds.
 const SPAN: Duration = Duration::from_micros(200);
-
-/// A task with more bytes of arguments travels alone.
-const ARGUMENTS_MAX: usize = 1 << 10;
 
 /// An accepted task, as its future knows it.
 #[derive(Clone, Copy, Debug)]
@@ -140,23 +134,6 @@ impl Core {
 }
 
 impl Engine {
-    /// Puts a task in line, if it may wait there and has to. Gives it back if not.
-    pub(crate) fn put_in_line(
-        &self,
-        order: Order,
-        permit: Option<SemaphoreGuardArc>,
-    ) -> Result<CallNo, (Order, Option<SemaphoreGuardArc>)> {
-        let may_wait = self.lets_calls_go_together
-            && order.timeout.is_none()
-            && order.deadline.is_none()
-            && order.terms.is_none()
-            && !order.cooperates
-            && order.arguments.len() <= ARGUMENTS_MAX
-            && !order.arguments.are_attached()
-            && order.task.0 < records::MARKS;
-        if may_wait { self.line.put(order, permit) } else { Err((order, permit)) }
-    }
-
     /// Hands tasks in line on to the machine, as many as workers want, and sees to it that those wait that come when
     /// workers have enough. Says whether the machine has taken a step.
     pub(super) fn hand_on(&self, core: &mut Core, effects: &mut Vec<BrainEffect>, later: &mut Later) -> bool {
@@ -187,7 +164,8 @@ impl Engine {
         let now = Instant::now();
         for Batch { members, arguments } in self.line.take(portions) {
             let bytes = arguments.len();
-            let members = Members::new(members, self.worker.limit);
+            let length = core.batches.length.unwrap_or(0);
+            let members = Members::new(members, self.worker.limit, length);
             let (job, chunk) = Job::batch(arguments, members, 0);
             let spec = Spec { bytes, divisible: true, ..Spec::default() };
             match core.machine.submit(now, job, spec) {

@@ -35,6 +35,8 @@ pub(crate) struct Members {
     numbers: Vec<CallNo>,
     unwanted: FewBits,
     limit: u64,
+    /// What a task takes on the average, in nanoseconds.
+    length: u64,
 }
 
 impl Member {
@@ -52,10 +54,16 @@ impl Member {
 }
 
 impl Members {
-    /// Their results have so many bytes at the most.
-    pub(super) fn new(line: Vec<Member>, limit: u64) -> Members {
+    /// Their results have so many bytes at the most, and they take so many nanoseconds each, as far as is known.
+    pub(super) fn new(line: Vec<Member>, limit: u64, length: u64) -> Members {
         let numbers = line.iter().map(|member| member.number).collect();
-        Members { line: line.into_iter().map(Some).collect(), numbers, unwanted: FewBits::default(), limit }
+        Members {
+            line: line.into_iter().map(Some).collect(),
+            numbers,
+            unwanted: FewBits::default(),
+            limit,
+            length,
+        }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -97,7 +105,8 @@ impl Members {
                 match verdict::kind_of(mark) {
                     Some(Kind::Done) => {
                         let handles = std::mem::take(&mut handles);
-                        member.settle(Outcome::Value { bytes: bytes.to_vec(), handles, nanos: 0 }, later);
+                        let value = Outcome::Value { bytes: bytes.to_vec(), handles, nanos: self.length };
+                        member.settle(value, later);
                     }
                     kind => {
                         let error = verdict::failed_call(member.slot.task, kind, bytes, self.limit);
@@ -130,6 +139,7 @@ impl Members {
             numbers,
             unwanted: FewBits::default(),
             limit: self.limit,
+            length: self.length,
         })
     }
 

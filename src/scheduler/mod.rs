@@ -12,6 +12,7 @@ pub(crate) mod policy;
 mod roster;
 
 // Acting.
+mod accept;
 pub(crate) mod chunk;
 mod divide;
 pub(crate) mod engine;

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::HandshakeError;
+use crate::transport::CHUNKS;
 use crate::worker_event::WorkerEndReason;
 
-use super::machine::TaskNo;
+use super::machine::{Spec, TaskNo};
 use super::policy::{MAX_BYTES_AHEAD, Pace, SLOTS, STALL};
 
 /// The place of a worker, which its replacement takes over: 0 to `max_workers` - 1, and above for the
@@ -155,15 +156,16 @@ impl Lane {
         matches!(self.life, Life::Empty) && !self.surplus
     }
 
-    /// Whether one more task with so many bytes of arguments may be sent, given how many may be held.
-    pub(crate) fn has_room(&self, depth: usize, bytes: usize) -> bool {
+    /// Whether this task may be sent as well, given how many may be held.
+    pub(crate) fn has_room(&self, depth: usize, spec: &Spec) -> bool {
+        let slots = if spec.divisible { CHUNKS } else { SLOTS };
         self.is_up()
             && self.worn.is_none()
             && self.sent.len() < depth
             && (!self.alone || self.sent.is_empty())
             && self.asked.is_none()
-            && self.next_seq - 1 - self.confirmed < SLOTS
-            && (self.sent.is_empty() || self.bytes + bytes <= MAX_BYTES_AHEAD)
+            && self.next_seq - 1 - self.confirmed < slots
+            && (self.sent.is_empty() || self.bytes + spec.bytes <= MAX_BYTES_AHEAD)
     }
 
     pub(crate) fn is_up(&self) -> bool {

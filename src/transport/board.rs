@@ -47,7 +47,7 @@ const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
 /// Where results are left.
 const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
-/// Which calls of a task nobody wants any more, if it has few: bits for each slot.
+/// Which calls of a task nobody wants any more, if it has few.
 const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
 
 /// Bytes of results that can be left.
@@ -58,6 +58,9 @@ pub(crate) const CALLS_MAX: u32 = 1 << 20;
 
 /// Where there are no more than so many, each can be given up for itself.
 pub(crate) const FEW_CALLS: u32 = 512;
+/// A task that is several calls is not sent to a worker that is not past the one that is so many before it.
+pub(crate) const CHUNKS: u64 = 64;
+
 /// Two bits for each of few calls: in the lower half of its word that it is not wanted, in the upper half that it was
 /// taken up. Whoever sets the second of them knows that it was second.
 pub(crate) type FewBits = [u64; FEW_CALLS as usize / 32];
@@ -66,7 +69,7 @@ const STOP: u64 = CALLS_MAX as u64;
 const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
 
 /// The size of the page.
-const BOARD_BYTES: usize = UNWANTED_AT + SLOTS as usize * size_of::<FewBits>();
+const BOARD_BYTES: usize = UNWANTED_AT + CHUNKS as usize * size_of::<FewBits>();
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +223,7 @@ impl Board {
 
     fn unwanted(&self, seq: u64) -> &[AtomicU64] {
         let bytes = size_of::<FewBits>();
-        self.0.words(UNWANTED_AT + (seq % SLOTS) as usize * bytes, bytes / 8)
+        self.0.words(UNWANTED_AT + (seq % CHUNKS) as usize * bytes, bytes / 8)
     }
 
     /// Whether a call of this task has begun, or the worker is past all of them.

@@ -15,7 +15,7 @@ const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const FRAMES: usize = 64 << 10;
 const RING: usize = 128 + FRAMES;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
-const END: usize = REPLIES_AT + RING + 4096;
+const END: usize = REPLIES_AT + RING + 4096 + 64 * 128;
 
 /// The words of the page, found by the name of its mapping.
 fn page() -> &'static [AtomicU64] {

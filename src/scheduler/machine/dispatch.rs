@@ -24,7 +24,7 @@ impl<J: Clone, R> Machine<J, R> {
         while let Some(no) = self.front(now, effects) {
             if let Some(lane) = self.next_brisk(now, no) {
                 self.send(now, lane, no, effects);
-            } else if let Some(lane) = self.next_idle() {
+            } else if let Some(lane) = self.next_idle(no) {
                 self.feed_idle(now, lane, effects);
             } else {
                 break;
@@ -55,13 +55,26 @@ impl<J: Clone, R> Machine<J, R> {
         }
         let kind = match &self.broken {
             Some(cause) => TaskErrorKind::PoolBroken(cause.clone()),
-            None if self.closing.is_some_and(|close| close.cancel_pending || close.kill) => {
+            None if self.closing.is_some_and(|close| close.kill) => {
                 TaskErrorKind::Cancelled { was_running: false }
+            }
+            None if self.closing.is_some_and(|close| close.cancel_pending) => {
+                return self.cancel_what_was_split_off(effects);
             }
             None => return,
         };
         let waiting = self.take_waiting();
         self.settle_all(waiting, &kind, effects);
+    }
+
+    /// Calls that were taken back when nothing is to begin any more. A task that cost a worker may be tried again.
+    fn cancel_what_was_split_off(&mut self, effects: &mut Effects<J, R>) {
+        let tasks = &self.tasks;
+        let is_divisible = |no: &TaskNo| waits(tasks, *no) && tasks[no.key as usize].spec.divisible;
+        for no in self.backlog.numbers().filter(is_divisible).collect::<Vec<_>>() {
+            self.settle_cancelled(no, effects);
+            self.forget();
+        }
     }
 
     /// The oldest task that waits. What is late at the front is settled: its appointment is only kept later.
@@ -77,8 +90,9 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
-    fn next_idle(&self) -> Option<LaneNo> {
-        let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, 0))?;
+    fn next_idle(&self, no: TaskNo) -> Option<LaneNo> {
+        let spec = &self.task(no).spec;
+        let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, spec))?;
         Some(LaneNo(index))
     }
 
@@ -91,7 +105,7 @@ impl<J: Clone, R> Machine<J, R> {
         let index = self.lanes.iter().position(|lane| {
             !lane.sent.is_empty()
                 && lane.pace.is_done_soon(lane.sent.len())
-                && lane.has_room(lane.pace.depth(), task.spec.bytes)
+                && lane.has_room(lane.pace.depth(), &task.spec)
                 && !lane.is_stalled(now)
         })?;
         Some(LaneNo(index))
@@ -104,7 +118,7 @@ impl<J: Clone, R> Machine<J, R> {
             let spec = &self.task(no).spec;
             let first = self.lanes[lane.0].sent.is_empty();
             let together = first || (bundle != 0 && spec.bundle == bundle);
-            if !together || !self.lanes[lane.0].has_room(usize::MAX, spec.bytes) {
+            if !together || !self.lanes[lane.0].has_room(usize::MAX, spec) {
                 break;
             }
             bundle = spec.bundle;
@@ -119,11 +133,10 @@ impl<J: Clone, R> Machine<J, R> {
             if task.is_suspect() {
                 break;
             }
-            let bytes = task.spec.bytes;
             let candidate = (0..self.lanes.len())
                 .filter(|&index| {
                     let lane = &self.lanes[index];
-                    lane.has_room(lane.pace.depth(), bytes) && !lane.is_stalled(now)
+                    lane.has_room(lane.pace.depth(), &task.spec) && !lane.is_stalled(now)
                 })
                 .min_by_key(|&index| self.lanes[index].sent.len());
             let Some(lane) = candidate else { break };

@@ -1,0 +1,80 @@
+//! The ways of a task to the machine: at once, with others, or by the line.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use async_lock::SemaphoreGuardArc;
+
+use crate::error::Refusal;
+use crate::wire::records;
+
+use super::engine::{Brain, Engine};
+use super::job::{Job, Order};
+use super::later::Later;
+use super::line::Refused;
+use super::machine::{Spec, TaskNo};
+use super::members::CallNo;
+
+/// A task with more bytes of arguments does not wait for others.
+const ARGUMENTS_MAX: usize = 1 << 10;
+
+impl Engine {
+    /// Accepts a task.
+    pub(crate) fn submit(&self, job: Job) -> Result<TaskNo, Refusal> {
+        self.submit_by(|machine, now| self.accept(machine, now, job, 0))
+    }
+
+    /// Accepts tasks that belong together, in one step: all of them or none.
+    pub(crate) fn submit_together(&self, jobs: Vec<Job>) -> Result<Vec<TaskNo>, Refusal> {
+        self.submit_by(|machine, now| {
+            let bundle = if jobs.len() > 1 { machine.bundle() } else { 0 };
+            jobs.into_iter().map(|job| self.accept(machine, now, job, bundle)).collect()
+        })
+    }
+
+    /// Accepts something behind all that waits in line.
+    fn submit_by<T>(
+        &self,
+        accept: impl FnOnce(&mut Brain, Instant) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut later = Later::default();
+        let accepted = self.drive(|core, effects| {
+            self.hand_on_all(core, &mut later);
+            let now = Instant::now();
+            let accepted = accept(&mut core.machine, now);
+            core.machine.dispatch(now, effects);
+            accepted
+        });
+        self.finish(later);
+        accepted
+    }
+
+    fn accept(&self, machine: &mut Brain, now: Instant, job: Job, bundle: u64) -> Result<TaskNo, Refusal> {
+        let fault = self.worker.faults.next_task();
+        if fault > 0 {
+            job.fault.store(fault, Ordering::Relaxed);
+        }
+        let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
+        let divisible = job.chunk.is_some();
+        let spec =
+            Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
+        machine.submit(now, job, spec)
+    }
+
+    /// Puts a task in line, if it may wait there and has to. Gives it back if not.
+    pub(crate) fn put_in_line(
+        &self,
+        order: Order,
+        permit: Option<SemaphoreGuardArc>,
+    ) -> Result<CallNo, Refused> {
+        let may_wait = self.lets_calls_go_together
+            && order.timeout.is_none()
+            && order.deadline.is_none()
+            && order.terms.is_none()
+            && !order.cooperates
+            && order.arguments.len() <= ARGUMENTS_MAX
+            && !order.arguments.are_attached()
+            && order.task.0 < records::MARKS;
+        if may_wait { self.line.put(order, permit) } else { Err((order, permit)) }
+    }
+}

@@ -1,0 +1,395 @@
+//! Tasks that wait because all workers are busy travel together, and each of them stands for itself all the same: its
+//! result, its failure, its cancellation and its place in the order are its own.
+
+mod support;
+
+use std::time::Duration;
+
+use procpool::sync::Event as Gate;
+use procpool::{
+    Descriptor, ProcessPoolExecutor, Ran, Refusal, ShutdownOptions, StartError, TaskErrorKind, TaskFuture,
+    TaskOptions, task,
+};
+use support::{Event, Ledger, eventually};
+
+const SOON: Duration = Duration::from_secs(10);
+const MANY: u64 = 40;
+
+#[task]
+fn quick(n: u64) -> u64 {
+    n
+}
+
+#[task]
+fn park() {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[task]
+fn note(ledger: &str, id: u64) -> u64 {
+    Ledger::record(ledger, id, Event::Started);
+    Ledger::record(ledger, id, Event::Finished);
+    id
+}
+
+#[task]
+fn wait_for(ledger: &str, id: u64, gate: Gate) -> u64 {
+    Ledger::record(ledger, id, Event::Started);
+    gate.wait();
+    Ledger::record(ledger, id, Event::Finished);
+    id
+}
+
+#[task]
+fn die(ledger: &str, id: u64) -> u64 {
+    Ledger::record(ledger, id, Event::Started);
+    std::process::abort()
+}
+
+#[task]
+fn refuse(word: &str) -> Result<String, String> {
+    Err(format!("not {word}"))
+}
+
+#[task]
+fn shout(word: &str) -> String {
+    word.to_uppercase()
+}
+
+#[task]
+fn panic_at(n: u64) -> u64 {
+    panic!("at {n}")
+}
+
+#[task]
+fn grow(bytes: usize) -> Vec<u8> {
+    vec![7; bytes]
+}
+
+#[task]
+fn open_null() -> Descriptor {
+    Descriptor::from(std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").expect("a file")))
+}
+
+#[task]
+fn who() -> String {
+    procpool::context().task().expect("a task").to_owned()
+}
+
+fn pool(workers: usize) -> ProcessPoolExecutor {
+    let pool = ProcessPoolExecutor::builder()
+        .max_workers(workers)
+        .max_message_size(2 << 20)
+        .build()
+        .expect("a pool");
+    learn(&pool);
+    pool
+}
+
+/// Lets a pool see that tasks are short.
+fn learn(pool: &ProcessPoolExecutor) {
+    pool.warm_up().wait().expect("workers");
+    let many: Vec<_> = (0..500).map(|n| pool.submit(quick, n)).collect();
+    for future in many {
+        future.result().expect("a value");
+    }
+}
+
+/// All workers are busy until this is dropped; what is submitted meanwhile waits, and goes to workers together then.
+struct Busy(Vec<TaskFuture<()>>);
+
+impl Busy {
+    fn keep(pool: &ProcessPoolExecutor) -> Busy {
+        let parked: Vec<_> = (0..pool.max_workers()).map(|_| pool.submit(park, ())).collect();
+        eventually("all are busy", SOON, || parked.iter().all(TaskFuture::running));
+        // One more for each, sent ahead or about to be.
+        for _ in 0..2 * pool.max_workers() {
+            pool.submit(quick, 0).detach();
+        }
+        Busy(parked)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for parked in &self.0 {
+            assert!(parked.kill());
+        }
+    }
+}
+
+support::isolated! {
+    timeout = 120;
+
+    fn each_of_a_batch_has_the_result_of_its_own_function() {
+        let pool = pool(1);
+        let busy = Busy::keep(&pool);
+        let numbers: Vec<_> = (0..MANY).map(|n| pool.submit(quick, n)).collect();
+        let words: Vec<_> = (0..MANY).map(|n| pool.submit(shout, format!("w{n}").as_str())).collect();
+        let (refused, panicked) = (pool.submit(refuse, "this"), pool.submit(panic_at, 3));
+        let (large, too_large) = (pool.submit(grow, 100_000), pool.submit(grow, 3 << 20));
+        let (file, name) = (pool.submit(open_null, ()), pool.submit(who, ()));
+        let last = pool.submit(quick, 99);
+        drop(busy);
+        for (n, future) in (0..).zip(numbers) {
+            assert_eq!(future.result().expect("a value"), n);
+        }
+        for (n, future) in (0..).zip(words) {
+            assert_eq!(future.result().expect("a value"), format!("W{n}"));
+        }
+        assert_eq!(refused.result().expect("it returned"), Err("not this".to_owned()));
+        let error = panicked.result().expect_err("it panicked");
+        assert_eq!((error.task(), error.panic().expect("a panic").message()), ("batches::panic_at", "at 3"));
+        assert_eq!(large.result().expect("a value"), vec![7; 100_000]);
+        let error = too_large.result().expect_err("more than the limit");
+        assert!(matches!(error.kind(), TaskErrorKind::TooLarge { .. }) && error.task() == "batches::grow", "{error}");
+        assert!(file.result().is_ok());
+        assert_eq!(name.result().expect("a value"), "batches::who");
+        assert_eq!(last.result().expect("a value"), 99);
+        assert_eq!(pool.pending(), 0);
+    }
+
+    fn a_crash_costs_one_of_a_batch() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = pool(2);
+        for victim in [0, 1, MANY / 2, MANY - 1] {
+            let busy = Busy::keep(&pool);
+            let first = victim * MANY;
+            let futures: Vec<_> = (0..MANY)
+                .map(|n| match first + n {
+                    id if n == victim => pool.submit(die, (path.as_str(), id)),
+                    id => pool.submit(note, (path.as_str(), id)),
+                })
+                .collect();
+            drop(busy);
+            for (id, future) in (first..).zip(futures) {
+                match future.result() {
+                    Ok(value) => assert_eq!((value, ledger.finishes(id)), (id, 1)),
+                    Err(error) => {
+                        assert!(error.is_worker_died() && error.task() == "batches::die", "{error}");
+                        assert_eq!((id, error.ran(), ledger.starts(id)), (first + victim, Ran::Maybe, 1));
+                    }
+                }
+            }
+            ledger.assert_ran_exactly_once((first..first + MANY).filter(|id| *id != first + victim));
+        }
+    }
+
+    fn what_is_cancelled_while_it_waits_never_runs_and_leaves_the_others_alone() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = pool(1);
+        let busy = Busy::keep(&pool);
+        let before = pool.pending();
+        let mut futures: Vec<_> = (0..MANY).map(|id| Some(pool.submit(note, (path.as_str(), id)))).collect();
+        assert_eq!(pool.pending(), before + MANY as usize);
+        for (id, future) in (0..).zip(&mut futures) {
+            match id % 4 {
+                0 => {
+                    let cancelled = future.as_ref().expect("a future");
+                    assert!(cancelled.cancel() && cancelled.done() && !cancelled.running());
+                }
+                1 => *future = None,
+                _ => {}
+            }
+        }
+        assert_eq!(pool.pending(), before + MANY as usize / 2);
+        drop(busy);
+        for (id, future) in (0..).zip(futures) {
+            match future.map(TaskFuture::result) {
+                Some(Ok(value)) => assert!(value == id && id % 4 > 1),
+                Some(Err(error)) => assert!(error.is_cancelled() && error.ran() == Ran::No && id % 4 == 0),
+                None => assert_eq!(id % 4, 1),
+            }
+        }
+        pool.shutdown(true).wait();
+        ledger.assert_ran_exactly_once((0..MANY).filter(|id| id % 4 > 1));
+        (0..MANY).filter(|id| id % 4 < 2).for_each(|id| ledger.assert_never_ran(id));
+    }
+
+    fn one_of_a_batch_runs_and_what_is_behind_it_can_still_be_cancelled() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = pool(1);
+        for round in 0..10 {
+            let (gate, first) = (Gate::new().expect("a gate"), round * MANY);
+            let busy = Busy::keep(&pool);
+            let slow = pool.submit(wait_for, (path.as_str(), first, gate.clone()));
+            let others: Vec<_> =
+                (first + 1..first + MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
+            drop(busy);
+            eventually("it runs", SOON, || ledger.starts(first) == 1);
+            assert!(slow.running() && others.iter().all(|other| !other.running()));
+            assert!(!slow.cancel());
+            for other in others.iter().step_by(2) {
+                assert!(other.cancel());
+            }
+            gate.set();
+            assert_eq!(slow.result().expect("it was left to finish"), first);
+            for (id, other) in (first + 1..).zip(others) {
+                let cancelled = (id - first) % 2 == 1;
+                assert_eq!(other.result().is_err_and(|error| error.is_cancelled()), cancelled);
+                assert_eq!(ledger.starts(id), usize::from(!cancelled));
+            }
+        }
+    }
+
+    fn a_kill_of_one_of_a_batch_kills_nobody_else() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = pool(1);
+        for round in 0..10 {
+            let (gate, first) = (Gate::new().expect("a gate"), round * MANY);
+            let victim = first + round % 3 * (MANY / 2 - 1);
+            let busy = Busy::keep(&pool);
+            let futures: Vec<_> = (first..first + MANY)
+                .map(|id| match id == victim {
+                    true => pool.submit(wait_for, (path.as_str(), id, gate.clone())),
+                    false => pool.submit(note, (path.as_str(), id)),
+                })
+                .collect();
+            drop(busy);
+            eventually("it runs", SOON, || ledger.starts(victim) == 1);
+            assert!(futures[(victim - first) as usize].kill());
+            for (id, future) in (first..).zip(futures) {
+                match future.result() {
+                    Ok(value) => assert!(value == id && id != victim),
+                    Err(error) => {
+                        assert!(matches!(error.kind(), TaskErrorKind::Cancelled { was_running: true, .. }), "{error}");
+                        assert_eq!(id, victim);
+                    }
+                }
+            }
+            ledger.assert_ran_exactly_once((first..first + MANY).filter(|id| *id != victim));
+        }
+    }
+
+    fn a_slow_one_holds_nobody_up() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let (pool, gate) = (pool(2), Gate::new().expect("a gate"));
+        let busy = Busy::keep(&pool);
+        let slow = pool.submit(wait_for, (path.as_str(), 0, gate.clone()));
+        let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
+        drop(busy);
+        for (id, other) in (1..).zip(others) {
+            assert_eq!(other.result().expect("a value"), id);
+        }
+        assert!(!slow.done());
+        gate.set();
+        assert_eq!(slow.result().expect("a value"), 0);
+        ledger.assert_ran_exactly_once(0..MANY);
+    }
+
+    fn a_shutdown_that_cancels_lets_the_one_that_runs_finish_and_begins_no_other() {
+        for kill in [false, true] {
+            let ledger = Ledger::create();
+            let path = ledger.path();
+            let (pool, gate) = (pool(1), Gate::new().expect("a gate"));
+            let busy = Busy::keep(&pool);
+            let slow = pool.submit(wait_for, (path.as_str(), 0, gate.clone()));
+            let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
+            drop(busy);
+            eventually("it runs", SOON, || ledger.starts(0) == 1);
+            let options = ShutdownOptions::new().cancel_futures(true).kill(kill).wait(false);
+            pool.shutdown_with(options).wait();
+            let mut begun = 0;
+            for (id, other) in (1..).zip(others) {
+                let error = other.result().expect_err("it is cancelled");
+                assert!(matches!(error.kind(), TaskErrorKind::Cancelled { was_running: false, .. }), "{error}");
+                begun += ledger.starts(id);
+            }
+            gate.set();
+            let slow = slow.result();
+            assert_eq!((begun, slow.is_ok()), (0, !kill), "{slow:?}");
+            let report = pool.shutdown(true).wait();
+            let killed = usize::from(kill);
+            // The one that kept the worker busy was killed as well.
+            assert_eq!((report.cancelled, report.killed), (MANY as usize + killed, 1 + killed));
+        }
+    }
+
+    fn all_that_wait_are_told_when_the_pool_breaks() {
+        let flag = std::env::temp_dir().join(format!("batches-{}", std::process::id()));
+        let flag = flag.to_str().expect("text").to_owned();
+        let pool = ProcessPoolExecutor::builder()
+            .max_workers(1)
+            .initializer(once, flag.as_str())
+            .build()
+            .expect("a pool");
+        learn(&pool);
+        let busy = Busy::keep(&pool);
+        let futures: Vec<_> = (0..MANY).map(|n| pool.submit(quick, n)).collect();
+        drop(busy);
+        for future in futures {
+            let error = future.result().expect_err("no worker starts any more");
+            let TaskErrorKind::PoolBroken(cause) = error.kind() else { panic!("{error}") };
+            assert!(matches!(cause, StartError::Initializer { .. }), "{cause}");
+            assert_eq!((error.task(), error.ran()), ("batches::quick", Ran::No));
+        }
+        let late = pool.submit(quick, 0).result().expect_err("it is broken");
+        assert!(matches!(late.kind(), TaskErrorKind::PoolBroken(_)), "{late}");
+        std::fs::remove_file(flag).expect("a file of ours");
+    }
+
+    fn tasks_begin_in_the_order_in_which_they_were_submitted_whatever_they_ask_for() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let pool = pool(1);
+        let patient = pool.with(TaskOptions::new().timeout(Duration::from_secs(60)));
+        let busy = Busy::keep(&pool);
+        let futures: Vec<_> = (0..MANY)
+            .map(|id| if id % 7 == 3 { &patient } else { &pool }.submit(note, (path.as_str(), id)))
+            .collect();
+        drop(busy);
+        for future in futures {
+            future.result().expect("a value");
+        }
+        let begun: Vec<_> =
+            ledger.entries().iter().filter(|entry| entry.event == Event::Started).map(|entry| entry.id).collect();
+        assert_eq!(begun, (0..MANY).collect::<Vec<_>>());
+    }
+
+    fn the_places_of_a_bounded_pool_come_back_one_by_one() {
+        let pool =
+            ProcessPoolExecutor::builder().max_workers(1).max_pending(50).build().expect("a pool");
+        learn_slowly(&pool);
+        for _ in 0..3 {
+            let busy = Busy::keep(&pool);
+            let mut futures = Vec::new();
+            let refused = loop {
+                match pool.try_submit(quick, futures.len() as u64) {
+                    Ok(future) => futures.push(future),
+                    Err(refused) => break refused,
+                }
+            };
+            assert!(matches!(refused.reason(), Refusal::Full { max_pending: 50, .. }), "{refused:?}");
+            assert!(futures.len() > 40);
+            drop(futures.pop());
+            let again = pool.try_submit(quick, 7).expect("one has gone");
+            drop(busy);
+            assert_eq!(again.result().expect("a value"), 7);
+            for (n, future) in (0..).zip(futures) {
+                assert_eq!(future.result().expect("a value"), n);
+            }
+            eventually("all places are free", SOON, || pool.pending() == 0);
+        }
+    }
+}
+
+/// As [`learn`], in a pool that takes few tasks at once.
+fn learn_slowly(pool: &ProcessPoolExecutor) {
+    pool.warm_up().wait().expect("workers");
+    for n in 0..100 {
+        pool.submit(quick, n).result().expect("a value");
+    }
+}
+
+/// The first worker starts, and no other.
+#[task]
+fn once(flag: &str) -> Result<(), String> {
+    std::fs::File::create_new(flag).map(drop).map_err(|_| "no more".to_owned())
+}
