@@ -88,9 +88,11 @@ impl Inbound {
         // A ring that has a frame for later promises bytes in the socket.
         let mut promised = false;
         loop {
-            if *bytes > 0
-                && let Some(Express { ring, .. }) = &mut self.express
-            {
+            if *bytes == 0 {
+                return Ok(Received::Nothing);
+            }
+            // Before each frame of the socket: what is here may come before it, and was written before it.
+            if let Some(Express { ring, .. }) = &mut self.express {
                 match ring.pop(self.taken, self.limit) {
                     Ok(Popped::Frame(frame)) => {
                         *bytes = bytes.saturating_sub(HEADER + frame.body.len());
@@ -114,9 +116,6 @@ impl Inbound {
             self.buffer.clear();
             self.used = 0;
             self.arrivals.keep_for(self.taken);
-            if *bytes == 0 {
-                return Ok(Received::Nothing);
-            }
             let announced = self.express.as_ref().map(|express| express.bell.announced());
             // In the middle of a frame the rest of it comes through the socket, whatever else there is.
             let at_socket = promised || self.express.is_none() || self.decoder.is_at_work();
@@ -228,7 +227,7 @@ mod test {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::transport::Board;
+    use crate::transport::{Board, Speaker};
     use crate::wire::frame::{Header, Kind};
 
     #[test]
@@ -242,6 +241,32 @@ mod test {
             matches!(received, Received::Malformed { malformed: Malformed::Ring, in_ring: true }),
             "{received:?}"
         );
+    }
+
+    #[test]
+    fn frames_keep_their_order_wherever_a_turn_ends() {
+        let said = [(1, false), (2, true), (3, false), (4, true), (5, true), (6, false)];
+        for turn in 1..6 * HEADER {
+            let (board, _fd) = Board::create().unwrap();
+            let (own, other) = UnixStream::pair().unwrap();
+            let mut speaker = Speaker::new(other.into(), board.replies_writer(), board.replies_bell());
+            for (seq, in_ring) in said {
+                let header = Header { seq, ..Header::new(Kind::Done) };
+                if in_ring { speaker.say(header, b"") } else { speaker.say_aloud(header, b"", &[]) }.unwrap();
+            }
+            let mut inbound = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+            let mut bytes = turn;
+            for (seq, _) in said {
+                let frame = loop {
+                    match inbound.next_within(own.as_fd(), false, &mut bytes).unwrap() {
+                        Received::Nothing => bytes = turn,
+                        Received::Frame(frame) => break frame,
+                        other => panic!("{other:?}"),
+                    }
+                };
+                assert_eq!(frame.header.seq, seq, "in turns of {turn} bytes");
+            }
+        }
     }
 
     #[test]
