@@ -116,16 +116,20 @@ impl Worker {
         batch: &mut Batch,
         call: impl FnOnce(&mut Worker, &Batch) -> Kind,
     ) -> io::Result<()> {
-        let before = self.output.bytes.len();
+        let mut before = self.output.bytes.len();
         let at = records::open(&mut self.output.bytes);
         let kind = call(self, batch);
         records::close(&mut self.output.bytes, at, kind.tag().into());
         batch.next += 1;
-        if !self.output.handles.is_empty() {
-            return self.send_with_handles(batch, before);
+        let handles = std::mem::take(&mut self.output.handles);
+        // Handles belong to one value, which travels alone; and what is too much goes in two parts.
+        if before > 0 && (!handles.is_empty() || self.output.bytes.len() > RESULTS_MAX) {
+            self.send_results(batch, batch.next - 1, before)?;
+            before = 0;
         }
-        if self.output.bytes.len() > RESULTS_MAX {
-            return self.send_results(batch);
+        if !handles.is_empty() || self.output.bytes.len() > RESULTS_MAX {
+            self.output.handles = handles;
+            return self.send_results(batch, batch.next, self.output.bytes.len());
         }
         self.desk.board.leave_results(batch.first, before, &self.output.bytes[before..]);
         batch.left -= 1;
@@ -139,7 +143,7 @@ impl Worker {
         if now.saturating_sub(batch.sent) < PATIENCE {
             return Ok(());
         }
-        self.send_results(batch)?;
+        self.send_results(batch, batch.next, self.output.bytes.len())?;
         batch.sent = now;
         Ok(())
     }
@@ -150,8 +154,8 @@ impl Worker {
         kind
     }
 
-    /// Sends all results there are.
-    fn send_results(&mut self, batch: &mut Batch) -> io::Result<()> {
+    /// Sends the results of the calls before that one, which are so many bytes.
+    fn send_results(&mut self, batch: &mut Batch, end: u32, len: usize) -> io::Result<()> {
         // What the calls printed is seen before their results are.
         let _ = io::stdout().flush();
         if self.desk.is_left() {
@@ -159,24 +163,11 @@ impl Worker {
         }
         let handles = std::mem::take(&mut self.output.handles);
         let header = Header { seq: batch.seq, task: batch.first, ..Header::new(Kind::Results) };
-        self.speaker.say_with(header, &self.output.bytes, handles.as_slice())?;
-        self.output.bytes.clear();
-        batch.first = batch.next;
+        self.speaker.say_with(header, &self.output.bytes[..len], handles.as_slice())?;
+        self.output.bytes.drain(..len);
+        batch.first = end;
         self.desk.board.forget_results(batch.first);
         Ok(())
-    }
-
-    /// The last result holds handles, and travels alone: they belong to one value.
-    fn send_with_handles(&mut self, batch: &mut Batch, before: usize) -> io::Result<()> {
-        let last = self.output.bytes.split_off(before);
-        let handles = std::mem::take(&mut self.output.handles);
-        if before > 0 {
-            batch.next -= 1;
-            self.send_results(batch)?;
-            batch.next += 1;
-        }
-        self.output = Message { bytes: last, handles };
-        self.send_results(batch)
     }
 
     /// Replies with the results that are left.
