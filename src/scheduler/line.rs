@@ -207,7 +207,7 @@ mod test {
         let line = Line::default();
         assert!(line.put(order(0), None).is_err());
         line.hold();
-        (0..10).for_each(|n| drop(put(&line, n)));
+        let _ = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|n| put(&line, n));
         assert_eq!(taken(&line, Some(2), 3), [[0, 1, 2], [3, 4, 5]]);
         assert!(line.is_held(), "there are others");
         assert_eq!(taken(&line, Some(3), 100), [vec![6, 7], vec![8], vec![9]]);
@@ -216,7 +216,7 @@ mod test {
         assert!(taken(&line, Some(2), 9).is_empty());
         assert!(!line.is_held());
         line.hold();
-        (0..5).for_each(|n| drop(put(&line, n)));
+        let _ = [0, 1, 2, 3, 4].map(|n| put(&line, n));
         assert_eq!(taken(&line, None, 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
