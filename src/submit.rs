@@ -184,21 +184,20 @@ impl Submitter {
     /// Submits one task into a place that was taken for it.
     pub(crate) fn accept<R>(
         &self,
-        permit: Option<SemaphoreGuardArc>,
-        Prepared { order, cancel, outer }: Prepared,
+        mut permit: Option<SemaphoreGuardArc>,
+        Prepared { mut order, cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
         if is_unwanted(outer.as_ref()) {
             return Ok(TaskFuture::refused(unwanted(order.slot.task)));
         }
         let slot = Arc::clone(&order.slot);
         let engine = Arc::clone(self.engine());
-        let (order, permit) = match outer {
-            None => match engine.put_in_line(order, permit) {
+        if outer.is_none() && engine.has_to_wait(&order) {
+            match engine.put_in_line(order, permit) {
                 Ok(call) => return Ok(TaskFuture::accepted(slot, engine, Number::Call(call), cancel)),
-                Err(order) => order,
-            },
-            Some(_) => (order, permit),
-        };
+                Err(back) => (order, permit) = back,
+            }
+        }
         let task = engine.submit(Job::new(order, permit))?;
         inherit(outer.as_ref(), &slot, &engine, task, cancel);
         Ok(TaskFuture::accepted(slot, engine, Number::Task(task), cancel))

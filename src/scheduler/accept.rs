@@ -10,7 +10,6 @@ use crate::wire::records;
 
 use super::engine::{Brain, Engine};
 use super::job::{Job, Order};
-use super::later::Later;
 use super::line::Refused;
 use super::machine::{Spec, TaskNo};
 use super::members::CallNo;
@@ -37,16 +36,13 @@ impl Engine {
         &self,
         accept: impl FnOnce(&mut Brain, Instant) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let mut later = Later::default();
-        let accepted = self.drive(|core, effects| {
-            self.hand_on_all(core, &mut later);
+        self.drive(|core, effects, later| {
+            self.hand_on_all(core, later);
             let now = Instant::now();
             let accepted = accept(&mut core.machine, now);
             core.machine.dispatch(now, effects);
             accepted
-        });
-        self.finish(later);
-        accepted
+        })
     }
 
     fn accept(&self, machine: &mut Brain, now: Instant, job: Job, bundle: u64) -> Result<TaskNo, Refusal> {
@@ -61,20 +57,25 @@ impl Engine {
         machine.submit(now, job, spec)
     }
 
-    /// Puts a task in line, if it may wait there and has to. Gives it back if not.
-    pub(crate) fn put_in_line(
-        &self,
-        order: Order,
-        permit: Option<SemaphoreGuardArc>,
-    ) -> Result<CallNo, Refused> {
-        let may_wait = self.lets_calls_go_together
+    /// Whether a task is to wait in line for others, as far as can be seen from here.
+    pub(crate) fn has_to_wait(&self, order: &Order) -> bool {
+        self.line.is_held()
+            && self.lets_calls_go_together
             && order.timeout.is_none()
             && order.deadline.is_none()
             && order.terms.is_none()
             && !order.cooperates
             && order.arguments.len() <= ARGUMENTS_MAX
             && !order.arguments.are_attached()
-            && order.task.0 < records::MARKS;
-        if may_wait { self.line.put(order, permit) } else { Err((order, permit)) }
+            && order.task.0 < records::MARKS
+    }
+
+    /// Puts a task in line that [has to wait](Engine::has_to_wait). Gives it back if it need not any more.
+    pub(crate) fn put_in_line(
+        &self,
+        order: Order,
+        permit: Option<SemaphoreGuardArc>,
+    ) -> Result<CallNo, Refused> {
+        self.line.put(order, permit)
     }
 }

@@ -136,18 +136,21 @@ impl Engine {
     }
 
     /// Lets the machine take a step, and performs what it decides.
-    pub(super) fn drive<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> T {
+    pub(super) fn drive<T>(
+        &self,
+        decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>, &mut Later) -> T,
+    ) -> T {
         let (answer, later) = self.step(decide);
         self.finish(later);
         answer
     }
 
     /// Lets the machine take a step, and performs what needs its lock.
-    fn step<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>) -> T) -> (T, Later) {
+    fn step<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>, &mut Later) -> T) -> (T, Later) {
         let mut later = Later::default();
         let mut core = self.core();
         let mut effects = std::mem::take(&mut core.effects);
-        let answer = decide(&mut core, &mut effects);
+        let answer = decide(&mut core, &mut effects, &mut later);
         while !effects.is_empty() || self.hand_on(&mut core, &mut effects, &mut later) {
             let mut followed = Vec::new();
             for effect in effects.drain(..) {
@@ -257,7 +260,8 @@ impl Engine {
 
     fn note(&self, events: impl IntoIterator<Item = Event<Reply>>) -> Later {
         let now = Instant::now();
-        let ((), later) = self.step(|Core { machine, .. }, effects| machine.step_all(now, events, effects));
+        let ((), later) =
+            self.step(|Core { machine, .. }, effects, _| machine.step_all(now, events, effects));
         later
     }
 
@@ -302,12 +306,11 @@ impl Engine {
         if self.is_copy() {
             return;
         }
-        let mut later = Later { closed: true, ..Later::default() };
-        self.drive(|core, effects| {
-            self.hand_on_all(core, &mut later);
+        self.drive(|core, effects, later| {
+            later.closed = true;
+            self.hand_on_all(core, later);
             core.machine.step(Instant::now(), Event::Close(close), effects);
         });
-        self.finish(later);
     }
 
     /// Nobody can submit any more. A pool that nobody has shut down ends now; one that was, as it was told.
@@ -378,16 +381,14 @@ impl Engine {
     /// says of its tasks, so that nobody gives it another in between.
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
         let now = Instant::now();
-        let mut later = Later::default();
-        self.drive(|core, effects| {
+        self.drive(|core, effects, later| {
             let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
             if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
-                core.rescue(lane, link, &mut later);
+                core.rescue(lane, link, later);
             }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
-        self.finish(later);
     }
 
     /// The task that the worker of a lane is at.

@@ -180,16 +180,14 @@ impl Engine {
         if self.is_copy() {
             return;
         }
-        let mut later = Later::default();
-        self.drive(|core, effects| {
+        self.drive(|core, effects, later| {
             if let Some(member) = self.line.withdraw(number) {
                 core.batches.cancelled += 1;
-                member.cancel(false, &mut later);
+                member.cancel(false, later);
             } else {
-                core.cancel_call(number, how, effects, &mut later);
+                core.cancel_call(number, how, effects, later);
             }
         });
-        self.finish(later);
     }
 
     /// Whether a worker has taken up a task that was put in line.
