@@ -177,11 +177,11 @@ impl Board {
 
     /// A claimed task starts that consists of calls, the first of which is the next to begin.
     pub(crate) fn start_calls(&self, seq: u64) -> u64 {
-        let now = self.start(seq);
+        // Whoever sees that it has started finds nothing here any more of the one before.
         self.0.word(LEFT_AT).store(0, Relaxed);
         self.0.word(CALL_AT).store(0, Relaxed);
         self.0.word(NEXT_CALL_AT).store(seq << CALL_BITS, Release);
-        now
+        self.start(seq)
     }
 
     /// The body of a call starts, or has ended.
