@@ -20,6 +20,9 @@ use super::members::{CallNo, Member};
 /// Tasks that have gone are not worth a sweep before there are so many.
 const SWEEP: usize = 64;
 
+/// Room for so many tasks is kept when none is left.
+const KEPT: usize = 4096;
+
 /// Bytes of arguments after which a batch is full.
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -134,6 +137,7 @@ impl Line {
         }
         if state.queue.len() == state.gone {
             state.queue.clear();
+            state.queue.shrink_to(KEPT);
             (state.gone, state.held) = (0, false);
             self.held.store(false, Ordering::Release);
         }
