@@ -34,12 +34,24 @@ fn note(ledger: &str, id: u64) -> u64 {
     id
 }
 
+/// Says that it runs, and waits.
 #[task]
-fn wait_for(ledger: &str, id: u64, gate: Gate) -> u64 {
+fn wait_for(ledger: &str, id: u64, (begun, gate): (Gate, Gate)) -> u64 {
     Ledger::record(ledger, id, Event::Started);
+    begun.set();
     gate.wait();
     Ledger::record(ledger, id, Event::Finished);
     id
+}
+
+/// Takes about twenty microseconds.
+#[task]
+fn spin(n: u64) -> u64 {
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_micros(20) {
+        std::hint::spin_loop();
+    }
+    n
 }
 
 #[task]
@@ -76,6 +88,11 @@ fn open_null() -> Descriptor {
 #[task]
 fn who() -> String {
     procpool::context().task().expect("a task").to_owned()
+}
+
+/// Told of a task that it runs, and what ends it.
+fn gates() -> (Gate, Gate) {
+    (Gate::new().expect("a gate"), Gate::new().expect("a gate"))
 }
 
 fn pool(workers: usize) -> ProcessPoolExecutor {
@@ -215,19 +232,19 @@ support::isolated! {
         let path = ledger.path();
         let pool = pool(1);
         for round in 0..10 {
-            let (gate, first) = (Gate::new().expect("a gate"), round * MANY);
+            let (gates, first) = (gates(), round * MANY);
             let busy = Busy::keep(&pool);
-            let slow = pool.submit(wait_for, (path.as_str(), first, gate.clone()));
+            let slow = pool.submit(wait_for, (path.as_str(), first, gates.clone()));
             let others: Vec<_> =
                 (first + 1..first + MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
             drop(busy);
-            eventually("it runs", SOON, || ledger.starts(first) == 1);
+            gates.0.wait();
             assert!(slow.running() && others.iter().all(|other| !other.running()));
             assert!(!slow.cancel());
             for other in others.iter().step_by(2) {
                 assert!(other.cancel());
             }
-            gate.set();
+            gates.1.set();
             assert_eq!(slow.result().expect("it was left to finish"), first);
             for (id, other) in (first + 1..).zip(others) {
                 let cancelled = (id - first) % 2 == 1;
@@ -242,17 +259,17 @@ support::isolated! {
         let path = ledger.path();
         let pool = pool(1);
         for round in 0..10 {
-            let (gate, first) = (Gate::new().expect("a gate"), round * MANY);
+            let (gates, first) = (gates(), round * MANY);
             let victim = first + round % 3 * (MANY / 2 - 1);
             let busy = Busy::keep(&pool);
             let futures: Vec<_> = (first..first + MANY)
                 .map(|id| match id == victim {
-                    true => pool.submit(wait_for, (path.as_str(), id, gate.clone())),
+                    true => pool.submit(wait_for, (path.as_str(), id, gates.clone())),
                     false => pool.submit(note, (path.as_str(), id)),
                 })
                 .collect();
             drop(busy);
-            eventually("it runs", SOON, || ledger.starts(victim) == 1);
+            gates.0.wait();
             assert!(futures[(victim - first) as usize].kill());
             for (id, future) in (first..).zip(futures) {
                 match future.result() {
@@ -267,19 +284,41 @@ support::isolated! {
         }
     }
 
+    fn a_kill_at_whatever_moment_hits_only_its_own_task() {
+        let pool = pool(1);
+        let mut random = support::Random::new(3);
+        let mut killed = 0;
+        for _ in 0..support::rounds(60) {
+            let futures: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
+            for _ in 0..random.below(20_000) {
+                std::hint::spin_loop();
+            }
+            let victim = futures.iter().position(TaskFuture::running);
+            let answer = victim.is_some_and(|victim| futures[victim].kill());
+            killed += usize::from(answer);
+            for (n, future) in futures.into_iter().enumerate() {
+                match future.result() {
+                    Ok(value) => assert!(value == n as u64 && (!answer || victim != Some(n))),
+                    Err(error) => assert!(error.is_cancelled() && answer && victim == Some(n), "{n}: {error}"),
+                }
+            }
+        }
+        assert!(killed > 0, "no kill came in time");
+    }
+
     fn a_slow_one_holds_nobody_up() {
         let ledger = Ledger::create();
         let path = ledger.path();
-        let (pool, gate) = (pool(2), Gate::new().expect("a gate"));
+        let (pool, gates) = (pool(2), gates());
         let busy = Busy::keep(&pool);
-        let slow = pool.submit(wait_for, (path.as_str(), 0, gate.clone()));
+        let slow = pool.submit(wait_for, (path.as_str(), 0, gates.clone()));
         let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
         drop(busy);
         for (id, other) in (1..).zip(others) {
             assert_eq!(other.result().expect("a value"), id);
         }
         assert!(!slow.done());
-        gate.set();
+        gates.1.set();
         assert_eq!(slow.result().expect("a value"), 0);
         ledger.assert_ran_exactly_once(0..MANY);
     }
@@ -288,12 +327,12 @@ support::isolated! {
         for kill in [false, true] {
             let ledger = Ledger::create();
             let path = ledger.path();
-            let (pool, gate) = (pool(1), Gate::new().expect("a gate"));
+            let (pool, gates) = (pool(1), gates());
             let busy = Busy::keep(&pool);
-            let slow = pool.submit(wait_for, (path.as_str(), 0, gate.clone()));
+            let slow = pool.submit(wait_for, (path.as_str(), 0, gates.clone()));
             let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
             drop(busy);
-            eventually("it runs", SOON, || ledger.starts(0) == 1);
+            gates.0.wait();
             let options = ShutdownOptions::new().cancel_futures(true).kill(kill).wait(false);
             pool.shutdown_with(options).wait();
             let mut begun = 0;
@@ -302,7 +341,7 @@ support::isolated! {
                 assert!(matches!(error.kind(), TaskErrorKind::Cancelled { was_running: false, .. }), "{error}");
                 begun += ledger.starts(id);
             }
-            gate.set();
+            gates.1.set();
             let slow = slow.result();
             assert_eq!((begun, slow.is_ok()), (0, !kill), "{slow:?}");
             let report = pool.shutdown(true).wait();

@@ -160,3 +160,75 @@ impl Members {
         (self, kept)
     }
 }
+
+#[cfg(test)]
+mod test {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::wire::attach::Handles;
+
+    fn members(count: u64) -> (Members, Vec<Arc<Slot>>) {
+        let slots: Vec<_> = (0..count).map(|_| Arc::new(Slot::new("one"))).collect();
+        let member = |(number, slot): (u64, &Arc<Slot>)| Member {
+            number: CallNo(2 * number),
+            slot: Arc::clone(slot),
+            permit: None,
+        };
+        (Members::new((0..).zip(&slots).map(member).collect(), 1 << 20, 0), slots)
+    }
+
+    /// Records of one byte each, with these marks.
+    fn records(marked: impl IntoIterator<Item = (u32, u8)>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (mark, byte) in marked {
+            let at = records::open(&mut out);
+            out.push(byte);
+            records::close(&mut out, at, mark);
+        }
+        out
+    }
+
+    fn told(slot: &Slot) -> Option<Result<Vec<u8>, TaskError>> {
+        match slot.poll_take(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(taken)) => Some(match taken.into_own() {
+                Ok(Outcome::Value { bytes, .. }) => Ok(bytes),
+                Ok(Outcome::Failed(error)) => Err(error),
+                Err(shared) => panic!("{shared:?}"),
+            }),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn who_has_been_told_does_not_go_on() {
+        let (mut all, _slots) = members(6);
+        for call in [2, 3, 5] {
+            assert!(all.take(call).is_some() && all.take(call).is_none());
+        }
+        let rest = all.cut(1).expect("two wait");
+        assert_eq!((all.len(), all.waiting(), rest.len(), rest.waiting()), (1, 1, 5, 2));
+        let (rest, kept) = rest.compact(&records((1..6).map(|n| (u32::from(n), n))));
+        assert_eq!(kept, records([(1, 1), (4, 4)]));
+        assert_eq!((rest.len(), rest.find(CallNo(2)), rest.find(CallNo(8))), (2, Some(0), Some(1)));
+        assert_eq!((rest.find(CallNo(4)), all.find(CallNo(2)), all.find(CallNo(0))), (None, None, Some(0)));
+        assert!(all.cut(1).is_none());
+    }
+
+    #[test]
+    fn what_a_worker_says_of_each_is_told_to_each() {
+        let (mut all, slots) = members(5);
+        let mut later = Later::default();
+        all.unwant(3);
+        drop(all.take(3));
+        let [done, skipped, no_kind] = [Kind::Done.tag(), Kind::Skipped.tag(), 250].map(u32::from);
+        let said = records([(done, 1), (skipped, 2), (no_kind, 3), (skipped, 4), (u32::MAX >> 8, 5)]);
+        all.tell(0, Message { bytes: said, handles: Handles::default() }, &mut later);
+        assert_eq!(told(&slots[0]).expect("an outcome").expect("a value"), [1]);
+        for lied in [1, 2, 4] {
+            let error = told(&slots[lied]).expect("an outcome").expect_err("nobody says that");
+            assert!(matches!(error.kind(), TaskErrorKind::Protocol { .. }), "{error}");
+        }
+        assert!(told(&slots[3]).is_none(), "somebody else has told that one");
+    }
+}
