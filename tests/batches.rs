@@ -3,9 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use procpool::sync::Event as Gate;
 use procpool::{
     Descriptor, ProcessPoolExecutor, Ran, Refusal, ShutdownOptions, StartError, TaskErrorKind, TaskFuture,
     TaskOptions, task,
@@ -34,12 +35,13 @@ fn note(ledger: &str, id: u64) -> u64 {
     id
 }
 
-/// Says that it runs, and waits.
+/// Waits for a file: what holds a descriptor would not travel with others.
 #[task]
-fn wait_for(ledger: &str, id: u64, (begun, gate): (Gate, Gate)) -> u64 {
+fn wait_for(ledger: &str, id: u64, gate: &str) -> u64 {
     Ledger::record(ledger, id, Event::Started);
-    begun.set();
-    gate.wait();
+    while !Path::new(gate).exists() {
+        std::thread::sleep(Duration::from_micros(100));
+    }
     Ledger::record(ledger, id, Event::Finished);
     id
 }
@@ -90,9 +92,37 @@ fn who() -> String {
     procpool::context().task().expect("a task").to_owned()
 }
 
-/// Told of a task that it runs, and what ends it.
-fn gates() -> (Gate, Gate) {
-    (Gate::new().expect("a gate"), Gate::new().expect("a gate"))
+/// A file that is there when the gate is open.
+struct Gate(PathBuf);
+
+impl Gate {
+    fn closed() -> Gate {
+        static GATES: AtomicU64 = AtomicU64::new(0);
+        let number = GATES.fetch_add(1, Ordering::Relaxed);
+        Gate(std::env::temp_dir().join(format!("batches-gate-{}-{number}", std::process::id())))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("text")
+    }
+
+    fn open(&self) {
+        std::fs::write(&self.0, "").expect("a file of ours");
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Waits for a task to begin, and is back before anybody finds it slow, if the machine is not too busy.
+fn begins(ledger: &Ledger, id: u64) {
+    let began = Instant::now();
+    while ledger.starts(id) == 0 {
+        assert!(began.elapsed() < SOON, "it never runs");
+    }
 }
 
 fn pool(workers: usize) -> ProcessPoolExecutor {
@@ -108,9 +138,11 @@ fn pool(workers: usize) -> ProcessPoolExecutor {
 /// Lets a pool see that tasks are short.
 fn learn(pool: &ProcessPoolExecutor) {
     pool.warm_up().wait().expect("workers");
-    let many: Vec<_> = (0..500).map(|n| pool.submit(quick, n)).collect();
-    for future in many {
-        future.result().expect("a value");
+    for _ in 0..4 {
+        let many: Vec<_> = (0..500).map(|n| pool.submit(quick, n)).collect();
+        for future in many {
+            future.result().expect("a value");
+        }
     }
 }
 
@@ -121,10 +153,9 @@ impl Busy {
     fn keep(pool: &ProcessPoolExecutor) -> Busy {
         let parked: Vec<_> = (0..pool.max_workers()).map(|_| pool.submit(park, ())).collect();
         eventually("all are busy", SOON, || parked.iter().all(TaskFuture::running));
-        // One more for each, sent ahead or about to be.
-        for _ in 0..2 * pool.max_workers() {
-            pool.submit(quick, 0).detach();
-        }
+        // So that the line is held.
+        let ahead: Vec<_> = (0..2 * pool.max_workers()).map(|_| pool.submit(quick, 0)).collect();
+        drop(ahead);
         Busy(parked)
     }
 }
@@ -232,19 +263,19 @@ support::isolated! {
         let path = ledger.path();
         let pool = pool(1);
         for round in 0..10 {
-            let (gates, first) = (gates(), round * MANY);
+            let (gate, first) = (Gate::closed(), round * MANY);
             let busy = Busy::keep(&pool);
-            let slow = pool.submit(wait_for, (path.as_str(), first, gates.clone()));
+            let slow = pool.submit(wait_for, (path.as_str(), first, gate.path()));
             let others: Vec<_> =
                 (first + 1..first + MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
             drop(busy);
-            gates.0.wait();
+            begins(&ledger, first);
             assert!(slow.running() && others.iter().all(|other| !other.running()));
             assert!(!slow.cancel());
             for other in others.iter().step_by(2) {
                 assert!(other.cancel());
             }
-            gates.1.set();
+            gate.open();
             assert_eq!(slow.result().expect("it was left to finish"), first);
             for (id, other) in (first + 1..).zip(others) {
                 let cancelled = (id - first) % 2 == 1;
@@ -259,17 +290,17 @@ support::isolated! {
         let path = ledger.path();
         let pool = pool(1);
         for round in 0..10 {
-            let (gates, first) = (gates(), round * MANY);
+            let (gate, first) = (Gate::closed(), round * MANY);
             let victim = first + round % 3 * (MANY / 2 - 1);
             let busy = Busy::keep(&pool);
             let futures: Vec<_> = (first..first + MANY)
                 .map(|id| match id == victim {
-                    true => pool.submit(wait_for, (path.as_str(), id, gates.clone())),
+                    true => pool.submit(wait_for, (path.as_str(), id, gate.path())),
                     false => pool.submit(note, (path.as_str(), id)),
                 })
                 .collect();
             drop(busy);
-            gates.0.wait();
+            begins(&ledger, victim);
             assert!(futures[(victim - first) as usize].kill());
             for (id, future) in (first..).zip(futures) {
                 match future.result() {
@@ -289,17 +320,19 @@ support::isolated! {
         let mut random = support::Random::new(3);
         let mut killed = 0;
         for _ in 0..support::rounds(60) {
+            let busy = Busy::keep(&pool);
             let futures: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
-            for _ in 0..random.below(20_000) {
+            drop(busy);
+            let victim = random.below(MANY) as usize;
+            while !futures[victim].running() && !futures[victim].done() {
                 std::hint::spin_loop();
             }
-            let victim = futures.iter().position(TaskFuture::running);
-            let answer = victim.is_some_and(|victim| futures[victim].kill());
+            let answer = futures[victim].kill();
             killed += usize::from(answer);
             for (n, future) in futures.into_iter().enumerate() {
                 match future.result() {
-                    Ok(value) => assert!(value == n as u64 && (!answer || victim != Some(n))),
-                    Err(error) => assert!(error.is_cancelled() && answer && victim == Some(n), "{n}: {error}"),
+                    Ok(value) => assert!(value == n as u64 && (!answer || victim != n)),
+                    Err(error) => assert!(error.is_cancelled() && answer && victim == n, "{n}: {error}"),
                 }
             }
         }
@@ -309,16 +342,16 @@ support::isolated! {
     fn a_slow_one_holds_nobody_up() {
         let ledger = Ledger::create();
         let path = ledger.path();
-        let (pool, gates) = (pool(2), gates());
+        let (pool, gate) = (pool(2), Gate::closed());
         let busy = Busy::keep(&pool);
-        let slow = pool.submit(wait_for, (path.as_str(), 0, gates.clone()));
+        let slow = pool.submit(wait_for, (path.as_str(), 0, gate.path()));
         let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
         drop(busy);
         for (id, other) in (1..).zip(others) {
             assert_eq!(other.result().expect("a value"), id);
         }
         assert!(!slow.done());
-        gates.1.set();
+        gate.open();
         assert_eq!(slow.result().expect("a value"), 0);
         ledger.assert_ran_exactly_once(0..MANY);
     }
@@ -327,12 +360,12 @@ support::isolated! {
         for kill in [false, true] {
             let ledger = Ledger::create();
             let path = ledger.path();
-            let (pool, gates) = (pool(1), gates());
+            let (pool, gate) = (pool(1), Gate::closed());
             let busy = Busy::keep(&pool);
-            let slow = pool.submit(wait_for, (path.as_str(), 0, gates.clone()));
+            let slow = pool.submit(wait_for, (path.as_str(), 0, gate.path()));
             let others: Vec<_> = (1..MANY).map(|id| pool.submit(note, (path.as_str(), id))).collect();
             drop(busy);
-            gates.0.wait();
+            begins(&ledger, 0);
             let options = ShutdownOptions::new().cancel_futures(true).kill(kill).wait(false);
             pool.shutdown_with(options).wait();
             let mut begun = 0;
@@ -341,13 +374,13 @@ support::isolated! {
                 assert!(matches!(error.kind(), TaskErrorKind::Cancelled { was_running: false, .. }), "{error}");
                 begun += ledger.starts(id);
             }
-            gates.1.set();
+            gate.open();
             let slow = slow.result();
             assert_eq!((begun, slow.is_ok()), (0, !kill), "{slow:?}");
             let report = pool.shutdown(true).wait();
             let killed = usize::from(kill);
-            // The one that kept the worker busy was killed as well.
-            assert_eq!((report.cancelled, report.killed), (MANY as usize + killed, 1 + killed));
+            // What kept the worker busy was cancelled as well: one that ran, and two that did not.
+            assert_eq!((report.cancelled, report.killed), (MANY as usize + 2 + killed, 1 + killed));
         }
     }
 
