@@ -67,16 +67,18 @@ impl Core {
         true
     }
 
-    /// The worker of a lane is dead, which was at its front task. If that is many calls, those that it did are told, and
+    /// The worker of a lane is dead, which had taken up this task. If that is many calls, those that it did are told, and
     /// those that it had not begun go on.
-    pub(super) fn rescue(&mut self, lane: LaneNo, link: &Link, later: &mut Later) {
-        let Some(seq) = self.machine.outstanding(lane).next() else { return };
+    pub(super) fn rescue(&mut self, lane: LaneNo, seq: u64, link: &Link, later: &mut Later) {
         let Some((_, job)) = self.machine.job_at(lane, seq) else { return };
         let Some(chunk) = &job.chunk else { return };
-        let begun = link.board.calls_begun(seq).unwrap_or(0);
+        // It was at others already: it has made all of these calls, although nobody could hear what came of them.
+        let past = link.board.is_past_calls(seq);
+        let begun = if past { chunk.calls() } else { link.board.calls_begun(seq).unwrap_or(0) };
         let call = begun.saturating_sub(1);
         let phase = match link.board.call_progress(call) {
             _ if begun == 0 => Phase::Sent,
+            _ if past => Phase::Replying,
             Progress::Started => Phase::Running,
             Progress::Finished => Phase::Replying,
             Progress::Sent | Progress::Claimed | Progress::Revoked => Phase::Sent,

@@ -383,8 +383,10 @@ impl Engine {
         let now = Instant::now();
         self.drive(|core, effects, later| {
             let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
-            if phases.first().is_some_and(|&phase| phase != Phase::Sent) {
-                core.rescue(lane, link, later);
+            let taken_up =
+                core.machine.outstanding(lane).zip(&phases).filter(|(_, phase)| **phase != Phase::Sent);
+            for seq in taken_up.map(|(seq, _)| seq).collect::<Vec<_>>() {
+                core.rescue(lane, seq, link, later);
             }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);

@@ -248,6 +248,11 @@ impl Board {
         (next >> CALL_BITS == seq).then_some((next & (STOP - 1)) as u32)
     }
 
+    /// The worker has begun with the calls of a later task than this.
+    pub(crate) fn is_past_calls(&self, seq: u64) -> bool {
+        self.0.word(NEXT_CALL_AT).load(Acquire) >> CALL_BITS > seq
+    }
+
     /// The worker leaves results, as whole words, after so many bytes that it left before: those of the calls from
     /// `first` on. A parent that it cannot tell any more finds them.
     pub(crate) fn leave_results(&self, first: u32, before: usize, results: &[u8]) {
@@ -406,6 +411,7 @@ mod test {
                     assert!(!observer.is_finished(), "it found something of the one before");
                 }
                 assert_eq!(board.results_left(seq + 1), None, "it is not at that one");
+                assert!(board.is_past_calls(seq - 1) && !board.is_past_calls(seq));
             }
         });
     }
