@@ -1,6 +1,8 @@
 //! Tasks that wait because all workers are busy travel together, and each of them stands for itself all the same: its
 //! result, its failure, its cancellation and its place in the order are its own.
 
+#![allow(unsafe_code, reason = "a task that closes the channel of its worker")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -85,6 +87,44 @@ fn grow(bytes: usize) -> Vec<u8> {
 #[task]
 fn open_null() -> Descriptor {
     Descriptor::from(std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").expect("a file")))
+}
+
+/// Ends the channel of its worker, the only socket that a worker has.
+#[task]
+fn hang_up() -> u64 {
+    let sockets = std::fs::read_dir("/proc/self/fd").expect("descriptors").filter_map(Result::ok);
+    for entry in sockets {
+        let is_socket = |to: PathBuf| to.to_string_lossy().starts_with("socket:");
+        if std::fs::read_link(entry.path()).is_ok_and(is_socket) {
+            let number: i32 = entry.file_name().to_str().expect("a number").parse().expect("a number");
+            // SAFETY: nothing of this task's uses it afterwards, and what the worker does then is the point.
+            unsafe { libc::close(number) };
+        }
+    }
+    7
+}
+
+#[task]
+fn nap(milliseconds: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    milliseconds
+}
+
+#[task]
+fn abort_quietly() {
+    std::process::abort()
+}
+
+/// Leaves a thread that tells when the context of this task ends.
+#[task]
+fn outlive(told: &str) {
+    let (context, told) = (procpool::context(), told.to_owned());
+    std::thread::spawn(move || {
+        while !context.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::fs::write(told, "").expect("a file of ours");
+    });
 }
 
 #[task]
@@ -382,6 +422,96 @@ support::isolated! {
             // What kept the worker busy was cancelled as well: one that ran, and two that did not.
             assert_eq!((report.cancelled, report.killed), (MANY as usize + 2 + killed, 1 + killed));
         }
+    }
+
+    fn a_batch_is_no_larger_than_a_message_may_be() {
+        for limit in [30, 100, 1_000] {
+            let pool =
+                ProcessPoolExecutor::builder().max_workers(1).max_message_size(limit).build().expect("a pool");
+            learn(&pool);
+            let busy = Busy::keep(&pool);
+            let small: Vec<_> = (0..500).map(|n| pool.submit(quick, n)).collect();
+            // A length of one byte or two comes before them.
+            let full: Vec<_> = (limit - 12..=limit + 1).map(|size| (size, pool.submit(grow, size))).collect();
+            let words: Vec<_> =
+                (limit - 12..=limit + 1).map(|size| (size, pool.try_submit(shout, &*"a".repeat(size)))).collect();
+            drop(busy);
+            for (n, future) in (0..).zip(small) {
+                assert_eq!(future.result().expect("a value"), n, "{limit}");
+            }
+            let length = if limit < 128 { 1 } else { 2 };
+            for (size, future) in full {
+                match future.result() {
+                    Ok(value) => assert!(value.len() == size && size + length <= limit, "{size} of {limit}"),
+                    Err(error) => {
+                        assert!(matches!(error.kind(), TaskErrorKind::TooLarge { .. }), "{size} of {limit}: {error}");
+                        assert!(size + length > limit, "{size} of {limit}");
+                    }
+                }
+            }
+            for (size, word) in words {
+                match word {
+                    Ok(future) => assert_eq!(future.result().expect("a value").len(), size, "{limit}"),
+                    Err(refused) => {
+                        assert!(matches!(refused.reason(), Refusal::TooLarge { .. }), "{refused:?}");
+                        assert!(size + length > limit, "{size} of {limit}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn who_damages_the_channel_takes_nobody_along() {
+        let pool = pool(1);
+        let busy = Busy::keep(&pool);
+        let before: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
+        let culprit = pool.submit(hang_up, ());
+        let after: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
+        let slow = pool.submit(nap, 300);
+        drop(busy);
+        for (n, future) in (0..MANY).zip(before).chain((0..MANY).zip(after)) {
+            assert_eq!(future.result().expect("a value"), n);
+        }
+        assert_eq!(slow.result().expect("a value"), 300);
+        assert!(culprit.result().is_ok_and(|value| value == 7) || pool.submit(quick, 1).result().is_ok());
+    }
+
+    fn last_words_are_those_of_the_task_that_died() {
+        let pool = pool(1);
+        let busy = Busy::keep(&pool);
+        let (panicked, aborted) = (pool.submit(panic_at, 5), pool.submit(abort_quietly, ()));
+        drop(busy);
+        assert!(panicked.result().expect_err("it panicked").is_panic());
+        let error = aborted.result().expect_err("it aborted");
+        let TaskErrorKind::WorkerDied(exit) = error.kind() else { panic!("{error}") };
+        assert!(exit.panic().is_none(), "{error}");
+    }
+
+    fn a_context_ends_with_its_task() {
+        let told = Gate::closed();
+        let (pool, gate) = (pool(1), Gate::closed());
+        let ledger = Ledger::create();
+        let busy = Busy::keep(&pool);
+        let first = pool.submit(outlive, told.path());
+        let second = pool.submit(wait_for, (ledger.path().as_str(), 1, gate.path()));
+        drop(busy);
+        first.result().expect("it returned");
+        eventually("the first one is over", SOON, || told.0.exists());
+        assert!(!second.done());
+        gate.open();
+        second.result().expect("a value");
+    }
+
+    fn a_pool_with_very_many_in_line_ends_at_once() {
+        let pool = pool(2);
+        let busy = Busy::keep(&pool);
+        let many: Vec<_> = (0..support::rounds(100_000)).map(|n| pool.submit(quick, n)).collect();
+        let patient = pool.with(TaskOptions::new().timeout(Duration::from_secs(60))).submit(quick, 1);
+        let began = Instant::now();
+        drop(pool);
+        assert!(many.iter().all(|future| future.cancelled()));
+        assert!(patient.cancelled() && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        std::mem::forget(busy);
     }
 
     fn all_that_wait_are_told_when_the_pool_breaks() {

@@ -60,12 +60,11 @@ impl Engine {
     /// Whether a task is to wait in line for others, as far as can be seen from here.
     pub(crate) fn has_to_wait(&self, order: &Order) -> bool {
         self.line.is_held()
-            && self.lets_calls_go_together
             && order.timeout.is_none()
             && order.deadline.is_none()
             && order.terms.is_none()
             && !order.cooperates
-            && order.arguments.len() <= ARGUMENTS_MAX
+            && order.arguments.len() <= ARGUMENTS_MAX.min(self.batch_bytes())
             && !order.arguments.are_attached()
             && order.task.0 < records::MARKS
     }

@@ -67,6 +67,14 @@ impl Core {
         true
     }
 
+    /// The worker of a lane has died before it began with its front task. If that is many calls, only the first of them can
+    /// be the cause.
+    pub(super) fn spare_all_but_the_first(&mut self, lane: LaneNo, later: &mut Later) {
+        if let Some(seq) = self.machine.outstanding(lane).next() {
+            self.split(lane, seq, 1, 0, later);
+        }
+    }
+
     /// The worker of a lane is dead, which had taken up this task. If that is many calls, those that it did are told, and
     /// those that it had not begun go on.
     pub(super) fn rescue(&mut self, lane: LaneNo, seq: u64, link: &Link, later: &mut Later) {

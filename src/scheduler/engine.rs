@@ -23,7 +23,7 @@ use super::later::Later;
 use super::line::Line;
 use super::listener::Listener;
 use super::loose::Batches;
-use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, TaskNo};
+use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, TaskNo, Why};
 use super::policy::Settings;
 use super::poller::Poller;
 use super::verdict;
@@ -229,6 +229,10 @@ impl Engine {
             }
             Effect::Revoke { lane, seq, task, why } => {
                 let taken = core.link(lane).is_some_and(|link| link.board.revoke(seq));
+                // Who ends a pool cancels all calls, and who cancels one call knows which.
+                if !taken && matches!(why, Why::Cancel { how: Cancel::Pending | Cancel::Kill }) {
+                    core.cancel_what_has_not_begun(lane, seq, later);
+                }
                 return Some(Event::Revoked { task, why, taken });
             }
             Effect::Inspect { lane, seq, task } => {
@@ -387,6 +391,9 @@ impl Engine {
                 core.machine.outstanding(lane).zip(&phases).filter(|(_, phase)| **phase != Phase::Sent);
             for seq in taken_up.map(|(seq, _)| seq).collect::<Vec<_>>() {
                 core.rescue(lane, seq, link, later);
+            }
+            if phases.first() == Some(&Phase::Sent) {
+                core.spare_all_but_the_first(lane, later);
             }
             core.set_link(lane, None);
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);

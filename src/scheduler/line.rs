@@ -23,9 +23,6 @@ const SWEEP: usize = 64;
 /// Room for so many tasks is kept when none is left.
 const KEPT: usize = 4096;
 
-/// Bytes of arguments after which a batch is full.
-const BATCH_BYTES: usize = 64 << 10;
-
 /// A task that need not wait, with the place it takes among those that `max_pending` allows.
 pub(crate) type Refused = (Order, Option<SemaphoreGuardArc>);
 
@@ -66,9 +63,11 @@ pub(super) struct Batch {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portions {
     /// How many there are to be. `None` is as many as are needed for all tasks.
-    pub(super) portions: Option<usize>,
+    pub(super) count: Option<usize>,
     /// How many tasks one may be, at the most.
-    pub(super) most: usize,
+    pub(super) max_tasks: usize,
+    /// How many bytes of arguments it may have, unless it is a single task.
+    pub(super) max_bytes: usize,
 }
 
 impl Line {
@@ -127,13 +126,13 @@ impl Line {
     }
 
     /// Takes the oldest tasks, in portions of about equal size. When none is left, the line is let go.
-    pub(super) fn take(&self, Portions { portions, most }: Portions) -> Vec<Batch> {
+    pub(super) fn take(&self, Portions { count, max_tasks, max_bytes }: Portions) -> Vec<Batch> {
         let mut state = self.state();
         let mut batches = Vec::new();
-        while portions.is_none_or(|portions| batches.len() < portions) && state.queue.len() > state.gone {
+        while count.is_none_or(|count| batches.len() < count) && state.queue.len() > state.gone {
             let waiting = state.queue.len() - state.gone;
-            let share = portions.map_or(waiting, |portions| waiting.div_ceil(portions - batches.len()));
-            batches.push(state.batch(share.min(most)));
+            let share = count.map_or(waiting, |count| waiting.div_ceil(count - batches.len()));
+            batches.push(state.batch(share.min(max_tasks), max_bytes));
         }
         if state.queue.len() == state.gone {
             state.queue.clear();
@@ -146,12 +145,17 @@ impl Line {
 }
 
 impl State {
-    fn batch(&mut self, size: usize) -> Batch {
-        let mut batch = Batch { members: Vec::with_capacity(size), arguments: Vec::new() };
-        while batch.members.len() < size
-            && batch.arguments.len() < BATCH_BYTES
-            && let Some(Waiting { task, arguments, member, gone }) = self.queue.pop_front()
+    /// There is one that waits.
+    fn batch(&mut self, max_tasks: usize, max_bytes: usize) -> Batch {
+        let mut batch = Batch { members: Vec::with_capacity(max_tasks), arguments: Vec::new() };
+        while batch.members.len() < max_tasks
+            && let Some(front) = self.queue.front()
         {
+            let bytes = batch.arguments.len() + front.arguments.len() + records::OVERHEAD;
+            if !front.gone && bytes > max_bytes && !batch.members.is_empty() {
+                break;
+            }
+            let Some(Waiting { task, arguments, member, gone }) = self.queue.pop_front() else { break };
             if gone {
                 self.gone -= 1;
                 continue;
@@ -202,8 +206,8 @@ mod test {
         tasks
     }
 
-    fn taken(line: &Line, portions: Option<usize>, most: usize) -> Vec<Vec<u32>> {
-        line.take(Portions { portions, most }).iter().map(tasks).collect()
+    fn taken(line: &Line, count: Option<usize>, max_tasks: usize) -> Vec<Vec<u32>> {
+        line.take(Portions { count, max_tasks, max_bytes: 10_000 }).iter().map(tasks).collect()
     }
 
     #[test]
@@ -251,13 +255,13 @@ mod test {
             let large = Order { arguments: Arguments::Many(vec![1; 1000]), ..order(1) };
             line.put(large, None).expect("it is held");
         }
-        let batches = line.take(Portions { portions: None, most: 1000 });
-        let bytes = |batch: &Batch| batch.arguments.len();
-        assert!(
-            batches.iter().all(|batch| bytes(batch) < BATCH_BYTES + 1100),
-            "{:?}",
-            batches.iter().map(bytes)
-        );
-        assert_eq!(batches.iter().map(|batch| batch.members.len()).sum::<usize>(), 200);
+        let batches = line.take(Portions { count: None, max_tasks: 1000, max_bytes: 4096 });
+        assert!(batches.iter().all(|batch| batch.members.len() == 4 && batch.arguments.len() <= 4096));
+        assert_eq!(batches.len(), 50);
+        line.hold();
+        put(&line, 1);
+        put(&line, 2);
+        let alone = line.take(Portions { count: None, max_tasks: 1000, max_bytes: 1 });
+        assert_eq!(alone.iter().map(tasks).collect::<Vec<_>>(), [[1], [2]], "what is too much goes alone");
     }
 }

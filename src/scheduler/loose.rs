@@ -1,6 +1,7 @@
 //! Tasks that are submitted one by one while all workers have enough: they wait in line and travel in batches, to the
 //! machine one task each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::engine::{BrainEffect, Core, Engine};
 use super::job::Job;
 use super::later::Later;
 use super::line::{Batch, Portions};
-use super::machine::{Cancel, Counts, Event, Spec, TaskNo};
+use super::machine::{Cancel, Counts, Event, LaneNo, Spec, TaskNo};
 use super::members::{CallNo, Members};
 use super::slot::{Outcome, Slot};
 
@@ -54,10 +55,14 @@ impl Number {
     }
 }
 
+/// Bytes of arguments that a batch may have, if messages may.
+const BATCH_BYTES: usize = 64 << 10;
+
 /// The batches that the machine has, and what is known of their tasks.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    under_way: Vec<(TaskNo, Arc<Chunk>)>,
+    /// By the number of their first call: what lies between that and the next one is of the same batch, or of none.
+    under_way: BTreeMap<CallNo, (TaskNo, Arc<Chunk>)>,
     /// How long a task runs on the average of late, in nanoseconds. `None` while nothing is known.
     length: Option<u64>,
     /// How many more tasks were cancelled than the machine knows, and how many of them were killed. A batch that it
@@ -90,17 +95,18 @@ impl Batches {
 
     /// The task that a call travels with, and its place there.
     fn find(&self, number: CallNo) -> Option<(TaskNo, &Arc<Chunk>, u32)> {
-        self.under_way.iter().find_map(|(no, chunk)| {
-            let call = chunk.with_members(|members, _| members.find(number))??;
-            Some((*no, chunk, call))
-        })
+        let (_, (no, chunk)) = self.under_way.range(..=number).next_back()?;
+        let call = chunk.with_members(|members, _| members.find(number))??;
+        Some((*no, chunk, call))
     }
 }
 
 impl Core {
     /// Calls that go to a worker together go on as this task of the machine's.
     pub(super) fn has_batch(&mut self, no: TaskNo, chunk: Arc<Chunk>) {
-        self.batches.under_way.push((no, chunk));
+        if let Some(first) = chunk.with_members(|members, _| members.first()).flatten() {
+            self.batches.under_way.insert(first, (no, chunk));
+        }
     }
 
     /// A task of the machine's is settled: if it was a batch, those of its callers are told who have not been.
@@ -114,7 +120,9 @@ impl Core {
             Outcome::Failed(error) => Some(error),
         };
         let Some(chunk) = job.chunk.as_ref().filter(|chunk| chunk.has_members()) else { return };
-        self.batches.under_way.retain(|(_, known)| !Arc::ptr_eq(known, chunk));
+        if let Some(first) = chunk.with_members(|members, _| members.first()).flatten() {
+            self.batches.under_way.remove(&first);
+        }
         let Some(error) = error else { return };
         let lost = Lost::new(&chunk.ending(), error.clone());
         let told = chunk.with_members(|members, untold| members.lose(lost, untold.start, later));
@@ -128,7 +136,7 @@ impl Core {
     /// Accepted by the machine and not settled, a batch counted as the tasks that it is.
     pub(super) fn pending(&self) -> usize {
         let waiting = |chunk: &Arc<Chunk>| chunk.with_members(|members, _| members.waiting()).unwrap_or(0);
-        let more = self.batches.under_way.iter().map(|(_, chunk)| waiting(chunk) as isize - 1);
+        let more = self.batches.under_way.values().map(|(_, chunk)| waiting(chunk) as isize - 1);
         self.machine.pending().saturating_add_signed(more.sum())
     }
 }
@@ -137,6 +145,9 @@ impl Engine {
     /// Hands tasks in line on to the machine, as many as workers want, and sees to it that those wait that come when
     /// workers have enough. Says whether the machine has taken a step.
     pub(super) fn hand_on(&self, core: &mut Core, effects: &mut Vec<BrainEffect>, later: &mut Later) -> bool {
+        if !self.lets_calls_go_together {
+            return false;
+        }
         let appetite = core.machine.appetite();
         match (appetite > 0, self.line.is_held()) {
             (true, true) => {}
@@ -146,8 +157,7 @@ impl Engine {
             }
             (true, false) | (false, true) => return false,
         }
-        let portions = Portions { portions: Some(appetite), most: core.batches.most() };
-        self.hand_on_portions(core, portions, later);
+        self.hand_on_portions(core, Some(appetite), core.batches.most(), later);
         core.machine.dispatch(Instant::now(), effects);
         true
     }
@@ -155,13 +165,19 @@ impl Engine {
     /// Hands all tasks in line on to the machine: what is submitted next comes behind them, or finds the pool closed.
     pub(super) fn hand_on_all(&self, core: &mut Core, later: &mut Later) {
         if self.line.is_held() {
-            let portions = Portions { portions: None, most: core.batches.most() };
-            self.hand_on_portions(core, portions, later);
+            // However long they take: what waits behind a slow one goes elsewhere in time.
+            self.hand_on_portions(core, None, FEW_CALLS as usize, later);
         }
     }
 
-    fn hand_on_portions(&self, core: &mut Core, portions: Portions, later: &mut Later) {
+    /// Bytes of arguments that a batch may have.
+    pub(super) fn batch_bytes(&self) -> usize {
+        usize::try_from(self.worker.limit).unwrap_or(usize::MAX).min(BATCH_BYTES)
+    }
+
+    fn hand_on_portions(&self, core: &mut Core, count: Option<usize>, max_tasks: usize, later: &mut Later) {
         let now = Instant::now();
+        let portions = Portions { count, max_tasks, max_bytes: self.batch_bytes() };
         for Batch { members, arguments } in self.line.take(portions) {
             let bytes = arguments.len();
             let length = core.batches.length.unwrap_or(0);
@@ -211,6 +227,24 @@ impl Engine {
 }
 
 impl Core {
+    /// Nothing is to begin any more of what a worker has taken up: of a batch, each call that has not begun is cancelled.
+    pub(super) fn cancel_what_has_not_begun(&mut self, lane: LaneNo, seq: u64, later: &mut Later) {
+        let Some(chunk) = self.machine.job_at(lane, seq).and_then(|(_, job)| job.chunk.clone()) else {
+            return;
+        };
+        if !chunk.has_members() {
+            self.divide(lane, seq, later);
+            return;
+        }
+        let Some(link) = self.link(lane).cloned() else { return };
+        let cancelled = chunk.with_members(|members, untold| {
+            let untold = untold.filter(|&call| link.board.unwant(seq, call)).collect::<Vec<_>>();
+            let gone = untold.into_iter().filter_map(|call| members.take(call)).collect::<Vec<_>>();
+            gone.into_iter().map(|member| member.cancel(false, later)).count()
+        });
+        self.batches.cancelled += cancelled.unwrap_or(0) as isize;
+    }
+
     fn cancel_call(
         &mut self,
         number: CallNo,
@@ -245,6 +279,8 @@ impl Core {
             self.batches.killed += 1;
             member.cancel(true, later);
             self.machine.step(Instant::now(), Event::Cancel { task: no, how: Cancel::OneCall }, effects);
+        } else {
+            self.machine.dispatch(Instant::now(), effects);
         }
     }
 }

@@ -75,6 +75,10 @@ impl Members {
         self.line.iter().flatten().count()
     }
 
+    pub(super) fn first(&self) -> Option<CallNo> {
+        self.numbers.first().copied()
+    }
+
     /// Which of the calls that is.
     pub(super) fn find(&self, number: CallNo) -> Option<u32> {
         self.numbers.binary_search(&number).ok().map(|call| call as u32)

@@ -336,6 +336,11 @@ impl Board {
         self.0.word(WORDS_AT).store(seq, Release);
     }
 
+    /// What was said is not of the call that comes now.
+    pub(crate) fn forget_words(&self) {
+        self.0.word(WORDS_AT).store(0, Release);
+    }
+
     /// The text that the worker left during this task.
     pub(crate) fn said(&self, seq: u64) -> Option<String> {
         if self.0.word(WORDS_AT).load(Acquire) != seq {

@@ -4,6 +4,7 @@
 //! allocated, and the buffer of a body grows with the bytes that arrive.
 
 use super::attach::{HANDLES_MAX, Handles};
+use super::records::OVERHEAD;
 
 /// Bytes of a header on the wire.
 pub(crate) const HEADER: usize = 40;
@@ -203,6 +204,11 @@ impl Header {
             nanos: word(16),
             len: word(24),
             deadline,
+        };
+        // The limit is one of values, and these are values in their records.
+        let limit = match kind {
+            Kind::RunCalls | Kind::Results => limit.saturating_add(OVERHEAD as u64),
+            _ => limit,
         };
         if header.len > limit {
             return Err(Malformed::TooLong { len: header.len, limit });

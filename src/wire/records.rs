@@ -10,6 +10,9 @@ const LENGTH: u32 = 40;
 /// Marks are smaller than this.
 pub(crate) const MARKS: u32 = 1 << (64 - LENGTH);
 
+/// A record takes so many bytes more than its value, at the most.
+pub(crate) const OVERHEAD: usize = 2 * WORD - 1;
+
 /// A record is shorter than this.
 pub(crate) const RECORD_MAX: usize = 1 << LENGTH;
 

@@ -35,6 +35,8 @@ impl Stages for OnBoard<'_> {
     }
 
     fn ended(&self) {
+        // What the task printed is seen before its result is, which may be told at any time from here on.
+        let _ = io::stdout().flush();
         self.board.call_is(self.call, Progress::Finished);
     }
 }
@@ -51,6 +53,7 @@ struct Batch {
     /// When the clock was last looked at, and after how many calls to do so again.
     looked: u64,
     stride: u32,
+    stride_max: u32,
     left: u32,
 }
 
@@ -66,16 +69,25 @@ impl Worker {
         let are_few = header.nanos <= FEW_CALLS.into();
         self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
         self.output.bytes.clear();
-        let mut batch = Batch { seq, first: 0, next: 0, sent: began, looked: began, stride: 1, left: 1 };
+        // Few calls may be those of several callers: what one does to the channel must not cost another.
+        let stride_max = if are_few { 1 } else { STRIDE_MAX };
+        let mut batch =
+            Batch { seq, first: 0, next: 0, sent: began, looked: began, stride: 1, stride_max, left: 1 };
         let mut rest = &body[..];
         let mut function = None;
-        while let Some((task, args, more)) = records::first(rest)
+        // A parent that has taken calls back before need not have taken their arguments out.
+        while u64::from(batch.next) < header.nanos
+            && !desk.is_left()
+            && let Some((task, args, more)) = records::first(rest)
             && desk.board.take_call(seq, batch.next)
         {
             rest = more;
-            if function.is_none_or(|(known, _)| known != task) {
+            let another = function.is_none_or(|(known, _)| known != task);
+            if another || !current::is_kept_by_nobody() {
                 current::end();
                 current::begin(&desk, &Header { task, nanos: 0, ..header }, began);
+            }
+            if another {
                 function = Some((task, Registry::get().entry(TaskNumber(task))));
             }
             if !are_few || desk.board.is_wanted(seq, batch.next) {
@@ -85,7 +97,6 @@ impl Worker {
                 self.put_result(&mut batch, |_, _| Kind::Skipped)?;
             }
         }
-        let _ = io::stdout().flush();
         desk.board.finish(seq);
         current::end();
         self.finish_calls(&batch, began)
@@ -97,6 +108,7 @@ impl Worker {
             return self.put(Kind::ArgsRefused, &"the worker does not know this task");
         };
         panic::begin(batch.seq);
+        self.desk.board.forget_words();
         let source = Source::new(args);
         let stages = OnBoard { board: &self.desk.board, call: batch.next };
         let limit = self.limit.min(records::RECORD_MAX - 1);
@@ -123,11 +135,12 @@ impl Worker {
         batch.next += 1;
         let handles = std::mem::take(&mut self.output.handles);
         // Handles belong to one value, which travels alone; and what is too much goes in two parts.
-        if before > 0 && (!handles.is_empty() || self.output.bytes.len() > RESULTS_MAX) {
+        let most = RESULTS_MAX.min(self.limit);
+        if before > 0 && (!handles.is_empty() || self.output.bytes.len() > most) {
             self.send_results(batch, batch.next - 1, before)?;
             before = 0;
         }
-        if !handles.is_empty() || self.output.bytes.len() > RESULTS_MAX {
+        if !handles.is_empty() || self.output.bytes.len() > most {
             self.output.handles = handles;
             return self.send_results(batch, batch.next, self.output.bytes.len());
         }
@@ -137,8 +150,9 @@ impl Worker {
             return Ok(());
         }
         let now = clock::nanos();
+        self.look_after_channel(now.saturating_sub(batch.looked))?;
         let short = now.saturating_sub(batch.looked) < PATIENCE / 8;
-        batch.stride = if short { STRIDE_MAX.min(2 * batch.stride) } else { 1 };
+        batch.stride = if short { batch.stride_max.min(2 * batch.stride) } else { 1 };
         (batch.looked, batch.left) = (now, batch.stride);
         if now.saturating_sub(batch.sent) < PATIENCE {
             return Ok(());
@@ -156,8 +170,6 @@ impl Worker {
 
     /// Sends the results of the calls before that one, which are so many bytes.
     fn send_results(&mut self, batch: &mut Batch, end: u32, len: usize) -> io::Result<()> {
-        // What the calls printed is seen before their results are.
-        let _ = io::stdout().flush();
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }

@@ -87,6 +87,11 @@ pub(super) fn begin(desk: &Arc<Desk>, header: &Header, since: u64) {
     CURRENT.with(|current| current.replace(running));
 }
 
+/// Nobody but this thread has the task that it runs: a body that runs next may be taken for the same.
+pub(super) fn is_kept_by_nobody() -> bool {
+    CURRENT.with(|current| current.borrow().as_ref().is_some_and(|running| Arc::strong_count(running) == 1))
+}
+
 /// The body has ended.
 pub(super) fn end() {
     if let Some(running) = CURRENT.with(RefCell::take) {

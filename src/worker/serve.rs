@@ -196,12 +196,17 @@ impl Worker {
 
     /// After a task that took so long.
     pub(super) fn look_after_itself(&mut self, nanos: u64) -> io::Result<()> {
-        // Through the ring it could go on without its channel, until the parent ends it under somebody else's task.
-        if nanos > LONG_ENOUGH && !self.speaker.is_intact() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
+        self.look_after_channel(nanos)?;
         if self.output.bytes.capacity() > 1 << 20 {
             self.output.bytes = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Through the ring it could go on without its channel, until the parent ends it under somebody else's task.
+    pub(super) fn look_after_channel(&self, nanos: u64) -> io::Result<()> {
+        if nanos > LONG_ENOUGH && !self.speaker.is_intact() {
+            return Err(io::ErrorKind::NotConnected.into());
         }
         Ok(())
     }

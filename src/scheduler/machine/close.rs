@@ -28,8 +28,6 @@ impl<J: Clone, R> Machine<J, R> {
             self.settle_all(waiting, &TaskErrorKind::Cancelled { was_running: false }, effects);
             let how = if close.kill { Cancel::Kill } else { Cancel::Pending };
             for lane in 0..self.lanes.len() {
-                // Of many calls only those are cancelled as running that run.
-                self.divide(LaneNo(lane), effects);
                 self.revoke_sent(LaneNo(lane), 0, Why::Cancel { how }, effects);
             }
         }

@@ -86,6 +86,7 @@ impl<J: Clone, R> Machine<J, R> {
                 } else {
                     // Once its tasks are gone, the next look gives it up.
                     *until = now;
+                    self.divide(lane_no, effects);
                     self.revoke_sent(lane_no, 0, Why::Leaked, effects);
                 }
             }

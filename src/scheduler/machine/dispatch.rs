@@ -72,8 +72,11 @@ impl<J: Clone, R> Machine<J, R> {
         let tasks = &self.tasks;
         let is_divisible = |no: &TaskNo| waits(tasks, *no) && tasks[no.key as usize].spec.divisible;
         for no in self.backlog.numbers().filter(is_divisible).collect::<Vec<_>>() {
-            self.settle_cancelled(no, effects);
-            self.forget();
+            // The number of one that is gone may be that of another again.
+            if self.get(no).is_some() {
+                self.settle_cancelled(no, effects);
+                self.forget();
+            }
         }
     }
 

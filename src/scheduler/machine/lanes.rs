@@ -87,6 +87,7 @@ impl<J: Clone, R> Machine<J, R> {
         lane.wear(WorkerEndReason::Protocol { message: message.clone() });
         lane.strayed = Some((until, message));
         self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+        self.divide(lane_no, effects);
         self.wake_by(Some(until));
     }
 
@@ -142,6 +143,7 @@ impl<J: Clone, R> Machine<J, R> {
         if goes_on {
             // Else it might begin what is behind its task, and be killed under that.
             self.revoke_sent(lane_no, 1, Why::Stalled, effects);
+            self.divide(lane_no, effects);
         }
         effects.push(match kill_at {
             None => Effect::Kill { lane: lane_no },
