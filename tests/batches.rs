@@ -433,8 +433,9 @@ support::isolated! {
             let small: Vec<_> = (0..500).map(|n| pool.submit(quick, n)).collect();
             // A length of one byte or two comes before them.
             let full: Vec<_> = (limit - 12..=limit + 1).map(|size| (size, pool.submit(grow, size))).collect();
+            let text = "a".repeat(limit + 1);
             let words: Vec<_> =
-                (limit - 12..=limit + 1).map(|size| (size, pool.try_submit(shout, &*"a".repeat(size)))).collect();
+                (limit - 12..=limit + 1).map(|size| (size, pool.try_submit(shout, &text[..size]))).collect();
             drop(busy);
             for (n, future) in (0..).zip(small) {
                 assert_eq!(future.result().expect("a value"), n, "{limit}");
@@ -504,14 +505,14 @@ support::isolated! {
 
     fn a_pool_with_very_many_in_line_ends_at_once() {
         let pool = pool(2);
-        let busy = Busy::keep(&pool);
+        let mut busy = Busy::keep(&pool);
         let many: Vec<_> = (0..support::rounds(100_000)).map(|n| pool.submit(quick, n)).collect();
         let patient = pool.with(TaskOptions::new().timeout(Duration::from_secs(60))).submit(quick, 1);
         let began = Instant::now();
         drop(pool);
         assert!(many.iter().all(|future| future.cancelled()));
         assert!(patient.cancelled() && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        std::mem::forget(busy);
+        busy.0.clear();
     }
 
     fn all_that_wait_are_told_when_the_pool_breaks() {

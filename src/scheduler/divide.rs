@@ -70,7 +70,8 @@ impl Core {
     /// The worker of a lane has died before it began with its front task. If that is many calls, only the first of them can
     /// be the cause.
     pub(super) fn spare_all_but_the_first(&mut self, lane: LaneNo, later: &mut Later) {
-        if let Some(seq) = self.machine.outstanding(lane).next() {
+        let front = self.machine.outstanding(lane).next();
+        if let Some(seq) = front {
             self.split(lane, seq, 1, 0, later);
         }
     }
