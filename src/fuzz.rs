@@ -166,8 +166,8 @@ impl Parent<'_> {
             10 if self.alive.contains(&lane.0) => return self.bury(lane),
             11 if !self.tasks.is_empty() => {
                 let task = self.tasks[usize::from(seq as u8) % self.tasks.len()].no;
-                let how = [Cancel::Pending, Cancel::Mild, Cancel::Stop, Cancel::Kill];
-                Event::Cancel { task, how: how[usize::from(choice >> 4) % 4] }
+                let how = [Cancel::Pending, Cancel::Mild, Cancel::Stop, Cancel::Kill, Cancel::OneCall];
+                Event::Cancel { task, how: how[usize::from(choice >> 4) % 5] }
             }
             12 => Event::Resize { max_workers: 1 + usize::from(choice >> 4) % 5 },
             13 => Event::WarmUp,
@@ -260,7 +260,8 @@ impl Parent<'_> {
             bytes: usize::from(flags) << 12,
             timeout: millis(32, 5),
             cooperates: flags & 64 != 0,
-            divisible: false,
+            // What is many calls has no terms.
+            divisible: flags & 0b10_0111 == 0,
             bundle: u64::from(flags >> 7),
             terms: Some(terms.into()),
         };
@@ -335,6 +336,11 @@ impl Parent<'_> {
                         let started = (choice & 64 > 0).then_some(self.now);
                         self.machine.step(self.now, Event::Seen { task, phase, started }, &mut followed);
                     }
+                    Effect::Divide { lane, seq } => match self.choices.or_zero() % 3 {
+                        0 => self.machine.step(self.now, Event::NotBegun { lane, seq }, &mut followed),
+                        1 => self.split(lane, seq, &mut followed),
+                        _ => {}
+                    },
                     Effect::Terminated => {
                         assert!(!self.terminated, "it ends once");
                         self.terminated = true;
@@ -344,6 +350,15 @@ impl Parent<'_> {
             }
             effects = followed;
         }
+    }
+
+    /// What has not begun of a task goes on as another.
+    fn split(&mut self, lane: LaneNo, seq: u64, followed: &mut Vec<Effect<u32, u8>>) {
+        let Some((of, _)) = self.machine.job_at(lane, seq) else { return };
+        let name = self.tasks.len() as u32;
+        let no = self.machine.split_off(of, name, Spec { divisible: true, ..Spec::default() });
+        self.tasks.push(Known { no, begins_by: None, deadline: None, attempts: 1 });
+        self.machine.step(self.now, Event::Tick, followed);
     }
 
     /// The pool is told to end, and every process dies or none: everything must be settled, once.

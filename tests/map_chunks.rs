@@ -65,8 +65,50 @@ fn items<'a>(ledger: &'a str, acts: &'a BTreeMap<u64, u64>) -> impl Iterator<Ite
     (0..ITEMS).map(move |id| (ledger, id, acts.get(&id).copied().unwrap_or(0)))
 }
 
+#[task]
+fn repeat(word: &str, times: usize) -> String {
+    word.repeat(times)
+}
+
 support::isolated! {
     timeout = 120;
+
+    fn what_a_message_may_hold_decides_of_each_item_for_itself() {
+        for limit in [64, 127, 300, 5_000] {
+            let builder = ProcessPoolExecutor::builder().max_workers(2).max_message_size(limit);
+            let pool = builder.build().expect("a pool");
+            let length = if limit < 128 { 1 } else { 2 };
+            let sizes: Vec<_> = (0..40).chain(limit - 20..limit + 20).collect();
+            for chunksize in [1, 7, 100] {
+                let items = sizes.iter().map(|&size| ("x", size));
+                let results = pool.map(repeat, items).chunksize(chunksize).into_iter();
+                let mut count = 0;
+                for (&size, result) in sizes.iter().zip(results) {
+                    count += 1;
+                    match result {
+                        Ok(value) => assert!(value.len() == size && size + length <= limit, "{size} of {limit}"),
+                        Err(error) => {
+                            assert!(matches!(error.kind(), TaskErrorKind::TooLarge { .. }), "{size} of {limit}: {error}");
+                            assert!(size + length > limit, "{size} of {limit}");
+                        }
+                    }
+                }
+                assert_eq!(count, sizes.len());
+            }
+        }
+    }
+
+    fn last_words_are_those_of_the_item_that_died() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        let acts = BTreeMap::from([(3, PANIC), (4, CRASH)]);
+        let pool = pool(1);
+        let mut results = pool.map(act, items(&path, &acts)).chunksize(50).into_iter().skip(3);
+        assert!(results.next().expect("more").is_err_and(|error| error.is_panic()));
+        let Some(Err(error)) = results.next() else { panic!("it aborted") };
+        let TaskErrorKind::WorkerDied(exit) = error.kind() else { panic!("{error}") };
+        assert!(exit.panic().is_none(), "{error}");
+    }
 
     fn crashes_cost_their_items_and_everything_else_runs_once_in_order() {
         for chunksize in [2, 7, 50, 200] {

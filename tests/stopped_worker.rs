@@ -12,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HARD: Duration = Duration::from_secs(2);
 /// The id of the task that is stopped.
 const LONG: u64 = u64::MAX;
+const MANY: u64 = 1000;
 /// How long a worker stands still.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -119,6 +120,37 @@ support::isolated! {
         }
         ledger.assert_ran_exactly_once(0..20);
         assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), worker);
+    }
+
+    fn what_it_has_not_begun_of_many_is_done_by_its_neighbour() {
+        for map in [true, false] {
+            let ledger = Ledger::create();
+            let path = ledger.path();
+            let path = path.as_str();
+            let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+            pool.warm_up().wait().expect("all workers");
+            let workers = pool.worker_pids();
+            for _ in 0..4 {
+                let many: Vec<_> = (0..500).map(|_| pool.submit(own_pid, ())).collect();
+                many.into_iter().for_each(|future| assert!(workers.contains(&future.result().expect("a value"))));
+            }
+            stop(workers[0]);
+            if map {
+                let results = pool.map(note, (0..MANY).map(|id| (path, id))).chunksize(50).into_iter();
+                assert!(results.map(|result| result.expect("a value")).eq(0..MANY));
+                kill(workers[0], Signal::CONT);
+            } else {
+                let futures: Vec<_> = (0..MANY).map(|id| pool.submit(note, (path, id))).collect();
+                let open = || futures.iter().filter(|future| !future.done()).count();
+                eventually("all are done but one", PATIENCE, || open() <= 1);
+                kill(workers[0], Signal::CONT);
+                for (id, future) in (0..).zip(futures) {
+                    assert_eq!(future.result().expect("a value"), id);
+                }
+            }
+            ledger.assert_ran_exactly_once(0..MANY);
+            assert_eq!((pool.worker_pids(), pool.shutdown(true).wait().killed), (workers, 0));
+        }
     }
 
     fn a_shutdown_that_kills_does_not_wait_for_it() {

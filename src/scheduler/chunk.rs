@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{Phase, TaskError};
 use crate::primitive::{Mutex, MutexGuard};
-use crate::transport::{FEW_CALLS, FewBits, Message};
+use crate::transport::{CallBits, FEW_CALLS, Message};
 use crate::wire::records;
 
 use super::later::Later;
@@ -146,11 +146,11 @@ impl Chunk {
     }
 
     /// Those of its calls that are not wanted any more, if it has few calls.
-    pub(super) fn unwanted(&self) -> Option<FewBits> {
+    pub(super) fn unwanted(&self) -> Option<CallBits> {
         let state = self.state();
         (state.end <= FEW_CALLS).then(|| match &state.owner {
             Owner::Members(members) => *members.unwanted(),
-            Owner::Reader(_) => FewBits::default(),
+            Owner::Reader(_) => CallBits::default(),
         })
     }
 

@@ -180,7 +180,7 @@ impl Engine {
             Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
                     if let Some(unwanted) = job.chunk.as_ref().and_then(|chunk| chunk.unwanted()) {
-                        link.board.want_but(seq, &unwanted);
+                        link.board.publish_calls(seq, &unwanted);
                     }
                     link.board.publish(seq);
                     link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });

@@ -238,7 +238,7 @@ impl Core {
         }
         let Some(link) = self.link(lane).cloned() else { return };
         let cancelled = chunk.with_members(|members, untold| {
-            let untold = untold.filter(|&call| link.board.unwant(seq, call)).collect::<Vec<_>>();
+            let untold = untold.filter(|&call| link.board.revoke_call(seq, call)).collect::<Vec<_>>();
             let gone = untold.into_iter().filter_map(|call| members.take(call)).collect::<Vec<_>>();
             gone.into_iter().map(|member| member.cancel(false, later)).count()
         });
@@ -257,7 +257,7 @@ impl Core {
         let begun = self
             .machine
             .worker_of(no)
-            .filter(|&(lane, seq)| self.link(lane).is_some_and(|link| !link.board.unwant(seq, call)));
+            .filter(|&(lane, seq)| self.link(lane).is_some_and(|link| !link.board.revoke_call(seq, call)));
         let Some((lane, seq)) = begun else {
             chunk.with_members(|members, _| members.unwant(call));
             if let Some(member) = chunk.with_members(|members, _| members.take(call)).flatten() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_lock::SemaphoreGuardArc;
 
 use crate::error::{Ran, TaskError, TaskErrorKind};
-use crate::transport::{FewBits, Message, few_bit};
+use crate::transport::{CallBits, Message, call_bit};
 use crate::wire::frame::Kind;
 use crate::wire::records;
 
@@ -33,7 +33,7 @@ pub(crate) struct Members {
     /// `None` is one whose caller has been told.
     line: Vec<Option<Member>>,
     numbers: Vec<CallNo>,
-    unwanted: FewBits,
+    unwanted: CallBits,
     limit: u64,
     /// What a task takes on the average, in nanoseconds.
     length: u64,
@@ -60,7 +60,7 @@ impl Members {
         Members {
             line: line.into_iter().map(Some).collect(),
             numbers,
-            unwanted: FewBits::default(),
+            unwanted: CallBits::default(),
             limit,
             length,
         }
@@ -84,13 +84,13 @@ impl Members {
         self.numbers.binary_search(&number).ok().map(|call| call as u32)
     }
 
-    pub(super) fn unwanted(&self) -> &FewBits {
+    pub(super) fn unwanted(&self) -> &CallBits {
         &self.unwanted
     }
 
     /// A call is not wanted any more: if it has not begun, it never runs.
     pub(super) fn unwant(&mut self, call: u32) {
-        let (word, bit) = few_bit(call);
+        let (word, bit) = call_bit(call);
         self.unwanted[word] |= bit;
     }
 
@@ -141,7 +141,7 @@ impl Members {
         line.iter().any(Option::is_some).then(|| Members {
             line,
             numbers,
-            unwanted: FewBits::default(),
+            unwanted: CallBits::default(),
             limit: self.limit,
             length: self.length,
         })

@@ -127,6 +127,9 @@ pub(crate) const STRAYED: Duration = Duration::from_millis(50);
 /// What was sent behind a task that runs longer than this is taken back.
 pub(crate) const STALL: Duration = Duration::from_millis(2);
 
+/// How often to look at a task of many calls that its worker has not begun with, at the least.
+pub(crate) const LOOK_AGAIN_AT_UNBEGUN: Duration = Duration::from_millis(128);
+
 /// A task with a timeout whose body has not begun after this much time at the head of its worker sits in
 /// front of a worker that does not answer.
 pub(crate) const UNRESPONSIVE: Duration = Duration::from_secs(5);

@@ -89,8 +89,10 @@ pub(crate) struct Lane {
     /// When the front task came to the front. For a lane without tasks, when its worker was launched or had
     /// none left.
     pub(crate) front_since: Instant,
-    /// What waited behind the front task has been taken back, unless the worker was at it already.
-    pub(crate) relieved: bool,
+    /// When to take back what waits behind the front task. `None` if that has been done.
+    pub(crate) relieve_at: Option<Instant>,
+    /// It left a task lying that went elsewhere then: it gets no other before it has said something.
+    pub(crate) silent: bool,
     /// The front task is many calls.
     pub(crate) divisible: bool,
     /// When to see how far the front task has come. `None` if it has no timeout.
@@ -121,7 +123,8 @@ impl Lane {
             next_seq: 1,
             confirmed: 0,
             front_since: now,
-            relieved: false,
+            relieve_at: None,
+            silent: false,
             divisible: false,
             look: None,
             pace: Pace::default(),
@@ -164,6 +167,7 @@ impl Lane {
             && self.sent.len() < depth
             && (!self.alone || self.sent.is_empty())
             && self.asked.is_none()
+            && !self.silent
             && self.next_seq - 1 - self.confirmed < slots
             && (self.sent.is_empty() || self.bytes + spec.bytes <= MAX_BYTES_AHEAD)
     }
@@ -215,9 +219,9 @@ impl Lane {
         self.front_since + STALL <= now
     }
 
-    /// Something waits for the front task that another worker could do.
-    pub(crate) fn may_be_relieved(&self) -> bool {
-        (self.sent.len() > 1 || self.divisible) && !self.relieved
+    /// When to take back what waits for the front task and another worker could do.
+    pub(crate) fn to_be_relieved(&self) -> Option<Instant> {
+        self.relieve_at.filter(|_| self.sent.len() > 1 || self.divisible)
     }
 
     /// When something must happen to this lane although no event comes.
@@ -227,9 +231,9 @@ impl Lane {
             Life::Condemned { kill_at, until, .. } => Some(kill_at.unwrap_or(until)),
             Life::Up if self.sent.is_empty() => earliest([self.expires, self.idle_until]),
             Life::Up => {
-                let stall = self.may_be_relieved().then(|| self.front_since + STALL);
                 let strayed = self.strayed.as_ref().map(|&(until, _)| until);
-                earliest([self.look, stall, strayed, self.asked.as_ref().map(|asked| asked.until)])
+                let asked = self.asked.as_ref().map(|asked| asked.until);
+                earliest([self.look, self.to_be_relieved(), strayed, asked])
             }
             Life::Empty | Life::Leaked | Life::Gone => None,
         }

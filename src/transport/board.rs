@@ -56,20 +56,22 @@ pub(crate) const RESULTS_MAX: usize = 4 << 10;
 /// Of calls that go together there are fewer than this.
 pub(crate) const CALLS_MAX: u32 = 1 << 20;
 
+/// No further call is to begin.
+const STOP: u64 = CALLS_MAX as u64;
+const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
+
 /// Where there are no more than so many, each can be given up for itself.
 pub(crate) const FEW_CALLS: u32 = 512;
+
 /// A task that is several calls is not sent to a worker that is not past the one that is so many before it.
 pub(crate) const CHUNKS: u64 = 64;
 
 /// Two bits for each of few calls: in the lower half of its word that it is not wanted, in the upper half that it was
 /// taken up. Whoever sets the second of them knows that it was second.
-pub(crate) type FewBits = [u64; FEW_CALLS as usize / 32];
-/// No further call is to begin.
-const STOP: u64 = CALLS_MAX as u64;
-const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
+pub(crate) type CallBits = [u64; FEW_CALLS as usize / 32];
 
 /// The size of the page.
-const BOARD_BYTES: usize = UNWANTED_AT + CHUNKS as usize * size_of::<FewBits>();
+const BOARD_BYTES: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
 
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ fn state(seq: u64, progress: Progress) -> u64 {
 }
 
 /// The word of a call among the bits of few, and the bit that it is not wanted.
-pub(crate) fn few_bit(call: u32) -> (usize, u64) {
+pub(crate) fn call_bit(call: u32) -> (usize, u64) {
     (call as usize / 32, 1 << (call % 32))
 }
 
@@ -203,26 +205,26 @@ impl Board {
     }
 
     /// The parent is about to send a task of few calls, of which it does not want these.
-    pub(crate) fn want_but(&self, seq: u64, unwanted: &FewBits) {
+    pub(crate) fn publish_calls(&self, seq: u64, unwanted: &CallBits) {
         for (word, &bits) in self.unwanted(seq).iter().zip(unwanted) {
             word.store(bits, Relaxed);
         }
     }
 
     /// The parent does not want one of few calls any more. If that succeeds, it never runs.
-    pub(crate) fn unwant(&self, seq: u64, call: u32) -> bool {
-        let (word, unwanted) = few_bit(call);
+    pub(crate) fn revoke_call(&self, seq: u64, call: u32) -> bool {
+        let (word, unwanted) = call_bit(call);
         self.unwanted(seq)[word].fetch_or(unwanted, AcqRel) & unwanted << 32 == 0
     }
 
     /// The worker begins with one of few calls. If that fails, nobody wants it.
-    pub(crate) fn is_wanted(&self, seq: u64, call: u32) -> bool {
-        let (word, unwanted) = few_bit(call);
+    pub(crate) fn claim_call(&self, seq: u64, call: u32) -> bool {
+        let (word, unwanted) = call_bit(call);
         self.unwanted(seq)[word].fetch_or(unwanted << 32, AcqRel) & unwanted == 0
     }
 
     fn unwanted(&self, seq: u64) -> &[AtomicU64] {
-        let bytes = size_of::<FewBits>();
+        let bytes = size_of::<CallBits>();
         self.0.words(UNWANTED_AT + (seq % CHUNKS) as usize * bytes, bytes / 8)
     }
 
@@ -377,12 +379,12 @@ mod test {
     fn a_call_is_either_given_up_or_runs_never_both() {
         let (board, _fd) = Board::create().unwrap();
         for seq in 1..=2000 {
-            board.want_but(seq, &FewBits::default());
+            board.publish_calls(seq, &CallBits::default());
             board.start_calls(seq);
             let (ran, given_up) = std::thread::scope(|scope| {
                 let given_up =
-                    scope.spawn(|| (0..20).map(|call| board.unwant(seq, call)).collect::<Vec<_>>());
-                let run = |call| board.take_call(seq, call) && board.is_wanted(seq, call);
+                    scope.spawn(|| (0..20).map(|call| board.revoke_call(seq, call)).collect::<Vec<_>>());
+                let run = |call| board.take_call(seq, call) && board.claim_call(seq, call);
                 ((0..20).map(run).collect::<Vec<_>>(), given_up.join().unwrap())
             });
             assert!(ran.iter().zip(&given_up).all(|(ran, up)| ran != up), "{ran:?} {given_up:?}");

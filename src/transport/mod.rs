@@ -10,7 +10,7 @@ mod ring;
 mod speaker;
 
 pub(crate) use bell::{Bell, Wish};
-pub(crate) use board::{Board, CALLS_MAX, CHUNKS, FEW_CALLS, FewBits, Progress, RESULTS_MAX, few_bit};
+pub(crate) use board::{Board, CALLS_MAX, CHUNKS, CallBits, FEW_CALLS, Progress, RESULTS_MAX, call_bit};
 pub(crate) use inbound::{Inbound, Received};
 pub(crate) use outbound::{Bytes, Message, Outbound, Piece};
 pub(crate) use speaker::{Speaker, send};

@@ -90,7 +90,7 @@ impl Worker {
             if another {
                 function = Some((task, Registry::get().entry(TaskNumber(task))));
             }
-            if !are_few || desk.board.is_wanted(seq, batch.next) {
+            if !are_few || desk.board.claim_call(seq, batch.next) {
                 let entry = function.and_then(|(_, entry)| entry);
                 self.put_result(&mut batch, |worker, batch| worker.call_one(batch, entry, args))?;
             } else {

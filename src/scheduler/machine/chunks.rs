@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::roster::LaneNo;
-use super::{Effect, Effects, Machine, Place, Spec, TaskNo};
+use super::super::policy::{LOOK_AGAIN_AT_UNBEGUN, STALL};
+use super::super::roster::{Lane, LaneNo};
+use super::{Effect, Effects, Machine, Place, Spec, TaskNo, Why};
 
 impl<J: Clone, R> Machine<J, R> {
     /// A part of the results of the task that a worker is at.
@@ -15,12 +16,13 @@ impl<J: Clone, R> Machine<J, R> {
         reply: R,
         effects: &mut Effects<J, R>,
     ) {
-        let lane = &self.lanes[lane_no.0];
+        let lane = &mut self.lanes[lane_no.0];
         if lane.has_lied() {
             return;
         }
-        match lane.sent.front() {
-            Some(&(front, no)) if front == seq && self.task(no).spec.divisible => {
+        lane.silent = false;
+        match lane.sent.front().copied() {
+            Some((front, no)) if front == seq && self.task(no).spec.divisible => {
                 if let Some(job) = self.task(no).job.clone() {
                     effects.push(Effect::Results { lane: lane_no, job, reply });
                 }
@@ -32,15 +34,20 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
-    /// The front task of a worker has not begun, so nothing can be said of its calls: it is looked at again a little
-    /// later.
-    pub(super) fn not_begun(&mut self, now: Instant, lane_no: LaneNo, seq: u64) {
+    /// The front task of a worker has not begun, so nothing can be said of its calls: it is looked at again later, and
+    /// then goes to another worker that works.
+    pub(super) fn not_begun(&mut self, now: Instant, lane_no: LaneNo, seq: u64, effects: &mut Effects<J, R>) {
         let lane = &mut self.lanes[lane_no.0];
-        if lane.sent.front().is_some_and(|&(front, _)| front == seq) {
-            lane.front_since = now + now.saturating_duration_since(lane.front_since);
-            lane.relieved = false;
-            let wake = lane.wake();
-            self.wake_by(wake);
+        let Some(&(_, no)) = lane.sent.front().filter(|&&(front, _)| front == seq) else { return };
+        let waited = now.saturating_duration_since(lane.front_since);
+        lane.relieve_at = Some(now + waited.min(LOOK_AGAIN_AT_UNBEGUN));
+        let (wake, is_up) = (lane.wake(), lane.is_up());
+        self.wake_by(wake);
+        let works =
+            |lane: &Lane| lane.is_fresh() && !lane.silent && (lane.is_idle() || !lane.is_stalled(now));
+        if waited >= 2 * STALL && is_up && self.lanes.iter().any(|lane| works(lane) || lane.may_launch()) {
+            self.lanes[lane_no.0].silent = true;
+            self.revoke(lane_no, seq, no, Why::Stalled, effects);
         }
     }
 

@@ -19,7 +19,7 @@ impl<J: Clone, R> Machine<J, R> {
         let idle_timeout = self.settings.idle_timeout;
         let lane = &mut self.lanes[lane_no.0];
         lane.front_since = now;
-        lane.relieved = false;
+        lane.relieve_at = front.map(|_| now + STALL);
         lane.divisible = divisible;
         lane.look = look;
         lane.idle_until = idle_timeout.filter(|_| front.is_none()).map(|timeout| now + timeout);
@@ -98,9 +98,9 @@ impl<J: Clone, R> Machine<J, R> {
                 if lane.asked.as_ref().is_some_and(|asked| asked.until <= now) {
                     return self.stop_harder(now, lane_no, effects);
                 }
-                let stalled = lane.may_be_relieved() && lane.is_stalled(now);
+                let stalled = lane.to_be_relieved().is_some_and(|at| at <= now);
                 if stalled {
-                    lane.relieved = true;
+                    lane.relieve_at = None;
                     lane.pace.note(STALL);
                     effects.push(Effect::Listen { lane: lane_no });
                 }

@@ -44,7 +44,8 @@ impl<J: Clone, R> Machine<J, R> {
             return usize::MAX;
         }
         let has_enough = |lane: &Lane| lane.is_up() && lane.sent.len() > 1;
-        let open = self.lanes.iter().filter(|lane| lane.is_usable() && !has_enough(lane)).count();
+        let takes_more = |lane: &Lane| lane.is_usable() && !lane.silent && !has_enough(lane);
+        let open = self.lanes.iter().filter(|lane| takes_more(lane)).count();
         open.saturating_sub(self.backlog.len())
     }
 

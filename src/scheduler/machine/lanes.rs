@@ -49,6 +49,7 @@ impl<J: Clone, R> Machine<J, R> {
             }
         };
         lane.sent.pop_front();
+        lane.silent = false;
         lane.confirmed = seq;
         lane.pace.note(ran_for);
         lane.asked.take_if(|asked| asked.task == no);
@@ -64,6 +65,7 @@ impl<J: Clone, R> Machine<J, R> {
             let message = format!("it passed over task {seq}, which was not taken back");
             return self.strayed(now, lane_no, message, effects);
         }
+        lane.silent = false;
         lane.confirmed = seq;
     }
 

@@ -226,7 +226,7 @@ impl<J: Clone, R> Machine<J, R> {
             Event::Replied { lane, seq, reply, ended, ran_for } => {
                 self.replied(now, lane, seq, (reply, ended, ran_for), effects)
             }
-            Event::NotBegun { lane, seq } => self.not_begun(now, lane, seq),
+            Event::NotBegun { lane, seq } => self.not_begun(now, lane, seq, effects),
             Event::PartlyReplied { lane, seq, reply } => self.partly_replied(now, lane, seq, reply, effects),
             Event::Swollen { lane } => self.lanes[lane.0].wear(WorkerEndReason::MaxRss),
             Event::Skipped { lane, seq } => self.skipped(now, lane, seq, effects),

@@ -194,6 +194,7 @@ impl Play {
             "cancel" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Mild },
             "stop" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Stop },
             "kill" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::Kill },
+            "kill-call" => Event::Cancel { task: self.numbers[&words.task()], how: Cancel::OneCall },
             "swollen" => Event::Swollen { lane: words.lane() },
             "resize" => Event::Resize { max_workers: words.number() },
             "tick" => Event::Tick,

@@ -93,7 +93,7 @@ fn the_rest_of_a_task_is_taken_by_a_pool_that_takes_no_more() {
 }
 
 #[test]
-fn what_has_not_begun_is_looked_at_again() {
+fn what_has_not_begun_is_looked_at_again_ever_later() {
     check(
         workers(1),
         "
@@ -106,16 +106,148 @@ fn what_has_not_begun_is_looked_at_again() {
         < listen 0
         < divide 0 1
         unbegun 0 1
-        wakes 6ms
-        at 6ms
+        wakes 4ms
+        at 4ms
         < listen 0
         < divide 0 1
         unbegun 0 1
-        wakes 10ms
-        at 10ms
+        wakes 8ms
+        at 300ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        wakes 428ms
+        at 428ms
         < listen 0
         < divide 0 1
         wakes never
+        ",
+    );
+}
+
+#[test]
+fn what_is_left_lying_goes_to_a_worker_that_works() {
+    check(
+        workers(2),
+        "
+        submit 1 calls
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        at 2ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        at 4ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        < revoke 0 1
+        taken 1
+        < launch 1
+        up 1
+        < roused
+        < send 1 1
+        submit 2
+        done 1 1
+        < settle 1 ok
+        < send 1 2
+        submit 3
+        skip 0 1
+        < send 0 3
+        ",
+    );
+}
+
+#[test]
+fn what_was_begun_in_the_last_moment_stays_and_its_worker_is_heard_again() {
+    check(
+        workers(2),
+        "
+        submit 1 calls
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        at 5ms
+        < listen 0
+        < divide 0 1
+        unbegun 0 1
+        < revoke 0 1
+        kept 1
+        tells 0 1
+        < results 0 1
+        done 0 1
+        < settle 1 ok
+        submit 2
+        < send 0 2
+        ",
+    );
+}
+
+#[test]
+fn what_is_left_lying_stays_where_no_other_worker_works() {
+    check(
+        workers(2),
+        "
+        submit 1 calls
+        < launch 0
+        submit 2 calls
+        < launch 1
+        up 0
+        < roused
+        < send 0 1
+        up 1
+        < roused
+        < send 1 2
+        at 5ms
+        < listen 0
+        < divide 0 1
+        < listen 1
+        < divide 1 2
+        unbegun 0 1
+        unbegun 1 2
+        wakes 10ms
+        done 0 1 in 6ms
+        < settle 1 ok
+        at 10ms
+        < listen 1
+        < divide 1 2
+        unbegun 1 2
+        < revoke 1 2
+        taken 2
+        < send 0 2
+        ",
+    );
+}
+
+#[test]
+fn a_call_that_is_killed_takes_its_worker_along_only_while_that_is_at_its_task() {
+    check(
+        workers(1),
+        "
+        submit 1 calls
+        < launch 0
+        kill-call 1
+        up 0
+        < roused
+        < send 0 1
+        kill-call 1
+        < revoke 0 1
+        taken 1
+        < send 0 1
+        kill-call 1
+        < revoke 0 1
+        kept 1
+        < kill 0
+        split 1 2
+        down 0 running
+        < settle 1 killed ran=maybe
+        < launch 0
+        up 0
+        < roused
+        < send 0 2
         ",
     );
 }
