@@ -29,6 +29,10 @@ use crate::wire::codec;
 /// killed.
 /// [`detach`](TaskFuture::detach) lets go without cancelling.
 ///
+/// **The first look may wait for a moment.** Where a pool's tasks take microseconds and nothing else is pending in it, the
+/// first `poll` waits up to 50 µs for the result itself: to have another thread wake this one would take longer. If that is
+/// in vain, it is tried less often.
+///
 /// The future does not keep its pool alive; when the pool ends it resolves, to
 /// [`Cancelled`](TaskErrorKind::Cancelled) if the task was not done.
 ///
@@ -65,11 +69,17 @@ struct Accepted {
     number: Number,
     /// How hard it is cancelled.
     cancel: Cancel,
+    /// It has been polled.
+    polled: bool,
 }
 
 impl<T> TaskFuture<T> {
     pub(crate) fn accepted(slot: Arc<Slot>, engine: Arc<Engine>, number: Number, cancel: Cancel) -> Self {
-        TaskFuture { slot, accepted: Some(Accepted { engine, number, cancel }), value: PhantomData }
+        TaskFuture {
+            slot,
+            accepted: Some(Accepted { engine, number, cancel, polled: false }),
+            value: PhantomData,
+        }
     }
 
     /// Of a task that no pool has: nobody cancels it by dropping this.
@@ -271,6 +281,16 @@ impl<T> TaskFuture<T> {
         }
     }
 
+    /// The first time, waits for a moment if the outcome is about to come.
+    fn help_shortly(&mut self) {
+        if let Some(Accepted { engine, number, polled, .. }) = &mut self.accepted
+            && !std::mem::replace(polled, true)
+            && !park::may_not_block()
+        {
+            engine.help_shortly(*number, &self.slot);
+        }
+    }
+
     /// Waiting on the thread that completes tasks never ends, unless the outcome is here already.
     fn would_deadlock(&self) -> Option<TaskError> {
         (park::may_not_block() && !self.done())
@@ -428,7 +448,8 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
 
     /// Cancellation safe: a future that was polled and not ready can be polled again, or dropped, which
     /// cancels the task.
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.help_shortly();
         self.poll_timed(context).map(|(result, _)| result)
     }
 }
@@ -436,7 +457,7 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
         // In a copy of the program, made by `fork`, the slot's lock may be held for ever.
-        if let Some(Accepted { engine, number, cancel }) = &self.accepted
+        if let Some(Accepted { engine, number, cancel, .. }) = &self.accepted
             && !engine.is_copy()
             && !self.slot.let_go()
         {

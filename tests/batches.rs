@@ -488,6 +488,27 @@ support::isolated! {
         assert!(exit.panic().is_none(), "{error}");
     }
 
+    fn threads_that_wait_for_tasks_of_one_batch_wake_each_for_its_own() {
+        let pool = pool(1);
+        let all_go = std::sync::Barrier::new(9);
+        for _ in 0..support::rounds(30) {
+            let busy = Busy::keep(&pool);
+            // Not slow enough to be left behind by the others.
+            let naps: Vec<_> = [1, 0, 0, 0, 0, 0, 0, 0].map(|length| pool.submit(nap, length)).into();
+            std::thread::scope(|scope| {
+                for mut one in naps {
+                    let all_go = &all_go;
+                    scope.spawn(move || {
+                        all_go.wait();
+                        one.result_timeout(SOON).expect("it is woken").expect("a value")
+                    });
+                }
+                drop(busy);
+                all_go.wait();
+            });
+        }
+    }
+
     fn a_context_ends_with_its_task() {
         let told = Gate::closed();
         let (pool, gate) = (pool(1), Gate::closed());

@@ -93,6 +93,23 @@ async fn everything() {
 support::isolated! {
     timeout = 120;
 
+    fn a_task_that_waits_for_another_future_of_its_thread_is_not_waited_for() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let path = std::env::temp_dir().join(format!("runtimes-{}", std::process::id()));
+        let path = path.to_str().expect("text");
+        for _ in 0..20 {
+            // Quick ones, so that the first look at the next may wait for a moment.
+            for n in 0..50 {
+                assert_eq!(futures::executor::block_on(pool.submit(triple, n)).expect("a value"), 3 * n);
+            }
+            std::fs::write(path, "").expect("a file");
+            let waiting = pool.submit(wait_for, path);
+            let release = async { std::fs::remove_file(path).expect("a file of ours") };
+            let (waited, ()) = futures::executor::block_on(async { futures::join!(waiting, release) });
+            assert_eq!(waited.expect("a value"), path);
+        }
+    }
+
     fn on_tokio_with_one_thread() {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(everything());
     }

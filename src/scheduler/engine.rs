@@ -92,6 +92,13 @@ impl Core {
         self.links.get(lane.0)?.as_ref()
     }
 
+    /// The link to the worker that is at this task.
+    pub(super) fn worker_at(&self, task: TaskNo) -> Option<(LaneNo, Arc<Link>)> {
+        let (lane, seq) = self.machine.worker_of(task)?;
+        let is_front = self.machine.outstanding(lane).next() == Some(seq);
+        is_front.then(|| Some((lane, Arc::clone(self.link(lane)?)))).flatten()
+    }
+
     fn set_link(&mut self, lane: LaneNo, link: Option<Arc<Link>>) {
         if self.links.len() <= lane.0 {
             self.links.resize_with(lane.0 + 1, || None);
@@ -271,15 +278,8 @@ impl Engine {
 
     /// After how long to collect the replies of a worker; `None` if it should call.
     pub(super) fn collect_after(&self, lane: LaneNo) -> Option<Duration> {
-        self.core().machine.collect_after(lane)
-    }
-
-    /// The link to the worker that is at this task.
-    pub(super) fn worker_at(&self, task: TaskNo) -> Option<(LaneNo, Arc<Link>)> {
         let core = self.core();
-        let (lane, seq) = core.machine.worker_of(task)?;
-        let is_front = core.machine.outstanding(lane).next() == Some(seq);
-        is_front.then(|| Some((lane, Arc::clone(core.link(lane)?)))).flatten()
+        core.machine.collect_after(lane, self.has_plenty(&core))
     }
 
     pub(crate) fn cancel(&self, task: TaskNo, how: Cancel) {

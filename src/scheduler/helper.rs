@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::park;
 use crate::primitive::MODELLED;
@@ -12,8 +12,12 @@ use crate::transport::{Bell, Wish};
 use super::engine::Engine;
 use super::lane::Link;
 use super::listener::Heard;
+use super::loose::Number;
 use super::machine::{LaneNo, TaskNo};
 use super::slot::Slot;
+
+/// How long a thread waits that has other things to do.
+const MOMENT: Duration = Duration::from_micros(50);
 
 /// Wakes a thread that sleeps at the bell of a worker, when somebody else has settled its task.
 struct Sleeper(Bell);
@@ -35,14 +39,43 @@ impl Engine {
         if MODELLED || slot.is_done() || self.is_copy() {
             return;
         }
-        let Some((lane, link)) = self.worker_at(task) else { return };
+        let at = {
+            let core = self.core();
+            // Where much is to be told, one thread tells it all at once.
+            if self.has_plenty(&core) { None } else { core.worker_at(task) }
+        };
+        if let Some((lane, link)) = at {
+            self.help_with(lane, &link, slot, until);
+        }
+    }
+
+    /// [`help`](Engine::help), for a moment, where that is likely to be enough: tasks are short, and there is no other that
+    /// this thread could see to instead.
+    pub(crate) fn help_shortly(&self, number: Number, slot: &Slot) {
+        let Number::Task(task) = number else { return };
+        if MODELLED || slot.is_done() || self.is_copy() {
+            return;
+        }
+        let at = {
+            let core = self.core();
+            (core.pending() == 1 && core.batches.are_quick()).then(|| core.worker_at(task)).flatten()
+        };
+        if let Some((lane, link)) = at
+            && link.luck.is_worth_a_try()
+        {
+            self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT));
+            link.luck.note(slot.is_done());
+        }
+    }
+
+    fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>) {
         let Some(_claim) = link.claim() else { return };
         let waker = Waker::from(Arc::new(Sleeper(link.bell.clone())));
         let context = Context::from_waker(&waker);
         let announced = link.bell.announced();
         while slot.poll_done(&context).is_pending() {
             link.bell.wish(Wish::Wake);
-            if self.listen_for(lane, &link) {
+            if self.listen_for(lane, link) {
                 continue;
             }
             // Large replies are for the thread that can wait for several sockets.
@@ -56,7 +89,7 @@ impl Engine {
         }
         slot.let_go();
         link.bell.wish(Wish::Message);
-        while self.listen_for(lane, &link) {}
+        while self.listen_for(lane, link) {}
     }
 
     /// Tells the machine what is in the ring. Says whether there was something.

@@ -11,6 +11,7 @@ use crate::primitive::{AtomicBool, Mutex, MutexGuard};
 use crate::transport::{Bell, Board, Inbound, Outbound, Piece, Progress};
 
 use super::listener::Listener;
+use super::luck::Luck;
 use super::poller::{Poller, Token};
 
 /// Written by whoever has something for the worker, read by whoever waits for it.
@@ -29,6 +30,7 @@ pub(crate) struct Link {
     listener: Mutex<Listener>,
     /// A thread that waits for a result listens.
     claimed: AtomicBool,
+    pub(super) luck: Luck,
 }
 
 /// The right to sleep at the bell, of one thread at a time.
@@ -58,6 +60,7 @@ impl Link {
             bell,
             listener: Mutex::new(Listener::new(inbound)),
             claimed: AtomicBool::new(false),
+            luck: Luck::default(),
         }
     }
 
@@ -71,7 +74,8 @@ impl Link {
     }
 
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
-        (!self.claimed.swap(true, Ordering::Acquire)).then_some(Claim(&self.claimed))
+        // Made only if it is had: its end gives the right back.
+        (!self.claimed.swap(true, Ordering::Acquire)).then(|| Claim(&self.claimed))
     }
 
     /// Puts a frame in line. Follow it by [`Link::flush`] when no lock is held. Called by one thread at a time.
@@ -135,5 +139,28 @@ impl Link {
     /// The worker has taken the task up.
     pub(crate) fn is_running(&self, seq: u64) -> bool {
         !matches!(self.board.progress(seq).0, Progress::Sent | Progress::Revoked)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::machine::LaneNo;
+    use super::super::poller::What;
+    use super::*;
+    use crate::sys::socket;
+
+    #[test]
+    fn one_thread_at_a_time_has_the_right_to_sleep_however_many_ask() {
+        let (board, _fd) = Board::create().unwrap();
+        let (ours, _theirs) = socket::pair().unwrap();
+        let token = Token { what: What::Socket, lane: LaneNo(0), life: 1 };
+        let link = Link::new((1, ours, board), token, 1 << 20, true);
+        let claim = link.claim();
+        assert!(claim.is_some());
+        for _ in 0..3 {
+            assert!(link.claim().is_none(), "who is refused takes nothing from who has it");
+        }
+        drop(claim);
+        assert!(link.claim().is_some());
     }
 }

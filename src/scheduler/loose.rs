@@ -20,6 +20,9 @@ use super::slot::{Outcome, Slot};
 /// How long a batch should keep its worker busy: long enough to be worth a message, short enough that others do not wait
 /// for what it holds.
 const SPAN: Duration = Duration::from_micros(200);
+/// As long as many more wait, nobody waits for what it holds. It is long enough then for the thread that fetches results
+/// to have its turn on a busy machine, and over before it is found slow.
+const LONG_SPAN: Duration = Duration::from_millis(1);
 
 /// An accepted task, as its future knows it.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,10 @@ impl Number {
 /// Bytes of arguments that a batch may have, if messages may.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// Nanoseconds.
+const QUICK: u64 = 10_000;
+const SHORT: u64 = 200_000;
+
 /// The batches that the machine has, and what is known of their tasks.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
@@ -72,6 +79,11 @@ pub(super) struct Batches {
 }
 
 impl Batches {
+    /// Tasks are over sooner than a thread that sleeps is awake.
+    pub(super) fn are_quick(&self) -> bool {
+        self.length.is_some_and(|length| length < QUICK)
+    }
+
     /// A task that may have been several calls has run for so long.
     pub(super) fn note(&mut self, calls: u32, nanos: u64) {
         let each = nanos / u64::from(calls.max(1));
@@ -79,10 +91,12 @@ impl Batches {
         self.length = Some(self.length.map_or(each, |known| each.max(known - known / 8 + each / 8)));
     }
 
-    /// How many tasks a batch may be.
-    fn most(&self) -> usize {
+    /// How many tasks a batch may be when so many wait, for so many workers.
+    fn most(&self, waiting: usize, workers: usize) -> usize {
         let Some(length) = self.length else { return 1 };
-        (SPAN.as_nanos() as u64 / length.max(1)).clamp(1, FEW_CALLS.into()) as usize
+        let within = |span: Duration| (span.as_nanos() as u64 / length.max(1)) as usize;
+        let long = within(LONG_SPAN).min(waiting / (2 * workers));
+        within(SPAN).max(long).clamp(1, FEW_CALLS as usize)
     }
 
     /// The machine's counts, with what it does not know.
@@ -142,6 +156,12 @@ impl Core {
 }
 
 impl Engine {
+    /// Short tasks wait in line, so workers will be busy for a while, and it does not matter for how many of them is looked
+    /// at once.
+    pub(super) fn has_plenty(&self, core: &Core) -> bool {
+        core.batches.length.is_some_and(|length| length < SHORT) && self.line.len() > 0
+    }
+
     /// Hands tasks in line on to the machine, as many as workers want, and sees to it that those wait that come when
     /// workers have enough. Says whether the machine has taken a step.
     pub(super) fn hand_on(&self, core: &mut Core, effects: &mut Vec<BrainEffect>, later: &mut Later) -> bool {
@@ -157,7 +177,8 @@ impl Engine {
             }
             (true, false) | (false, true) => return false,
         }
-        self.hand_on_portions(core, Some(appetite), core.batches.most(), later);
+        let most = core.batches.most(self.line.len(), core.machine.max_workers());
+        self.hand_on_portions(core, Some(appetite), most, later);
         core.machine.dispatch(Instant::now(), effects);
         true
     }
@@ -288,4 +309,22 @@ impl Core {
 fn refuse(chunk: &Chunk, refusal: &Refusal, later: &mut Later) {
     let lost = Lost::new(&chunk.ending(), TaskError::not_run("", refusal.clone().into()));
     chunk.with_members(|members, untold| members.lose(lost, untold.start, later));
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn batches_are_short_unless_very_many_wait() {
+        let most = |nanos, waiting| {
+            let mut batches = Batches::default();
+            batches.note(1, nanos);
+            batches.most(waiting, 2)
+        };
+        assert_eq!(Batches::default().most(1_000, 2), 1, "nothing is known of the first task");
+        assert_eq!([0, 10, 40, 80, 100_000].map(|waiting| most(50_000, waiting)), [4, 4, 10, 20, 20]);
+        assert_eq!([0, 100_000].map(|waiting| most(1, waiting)), [FEW_CALLS as usize; 2]);
+        assert_eq!([0, 100_000].map(|waiting| most(10_000_000, waiting)), [1, 1]);
+    }
 }

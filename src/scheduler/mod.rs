@@ -23,6 +23,7 @@ mod later;
 mod line;
 mod listener;
 pub(crate) mod loose;
+mod luck;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

@@ -112,8 +112,9 @@ const BRISK: u64 = 50_000;
 /// To wake a worker takes about as long, and half of that is the time of whoever wakes it.
 const WAKE: u64 = 15_000;
 
-/// How long those replies may lie there.
+/// How long those replies may lie there, and how long if many more are to come.
 const COLLECT: RangeInclusive<u64> = 25_000..=150_000;
+const LEISURE: u64 = 800_000;
 
 /// At most so many tasks are sent ahead, however short they are.
 const MAX_AHEAD: u64 = 511;
@@ -225,10 +226,11 @@ impl Pace {
     }
 
     /// After how long to collect the replies of a worker that has so many tasks. `None` if it should call, because
-    /// they are long, or because it would have nothing to do soon.
-    pub(crate) fn collect_after(&self, tasks: usize) -> Option<Duration> {
-        let busy = self.time_of(tasks).filter(|_| self.mean < BRISK)?;
-        (busy >= COLLECT.start() * 3 / 2).then(|| Duration::from_nanos((busy / 10 * 7).min(*COLLECT.end())))
+    /// they are long and nobody has time to wait, or because it would have nothing to do soon.
+    pub(crate) fn collect_after(&self, tasks: usize, at_leisure: bool) -> Option<Duration> {
+        let busy = self.time_of(tasks).filter(|_| at_leisure || self.mean < BRISK)?;
+        let most = if at_leisure { LEISURE } else { *COLLECT.end() };
+        (busy >= COLLECT.start() * 3 / 2).then(|| Duration::from_nanos((busy / 10 * 7).min(most)))
     }
 
     /// Whether so many tasks are done before a sleeping worker would have begun with one of them.
@@ -242,6 +244,11 @@ impl Pace {
             0 => 1,
             mean => 1 + (AHEAD / mean).min(MAX_AHEAD) as usize,
         }
+    }
+
+    /// The same of tasks that are many calls: there is one to go on with, unless they are slow.
+    pub(crate) fn depth_of_calls(&self) -> usize {
+        if (1..STALL.as_nanos() as u64).contains(&self.mean) { self.depth().max(2) } else { 1 }
     }
 }
 
@@ -296,16 +303,34 @@ mod test {
     }
 
     #[test]
+    fn replies_are_collected_while_there_is_enough_to_do() {
+        let micros = |pace: &Pace, tasks, at_leisure| {
+            pace.collect_after(tasks, at_leisure).map(|after| after.as_micros())
+        };
+        let mut pace = Pace::default();
+        assert_eq!(micros(&pace, 5, true), None, "nothing is known");
+        pace.note(Duration::from_micros(40));
+        assert_eq!([1, 2, 9].map(|tasks| micros(&pace, tasks, false)), [Some(28), Some(56), Some(150)]);
+        assert_eq!([1, 2, 90].map(|tasks| micros(&pace, tasks, true)), [Some(28), Some(56), Some(800)]);
+        pace.note(Duration::from_millis(1));
+        assert_eq!([1, 9].map(|tasks| micros(&pace, tasks, false)), [None, None], "they are worth a call");
+        assert_eq!(micros(&pace, 1, true), Some(364));
+        assert_eq!(micros(&pace, 0, true), None);
+    }
+
+    #[test]
     fn the_depth_follows_the_length_of_the_tasks() {
         let mut pace = Pace::default();
-        assert_eq!(pace.depth(), 1, "nothing is known of the first task");
+        assert_eq!((pace.depth(), pace.depth_of_calls()), (1, 1), "nothing is known of the first task");
         pace.note(Duration::from_micros(1));
         assert_eq!(pace.depth(), 201);
         for _ in 0..200 {
             pace.note(Duration::from_micros(50));
         }
         assert!((4..=6).contains(&pace.depth()), "{}", pace.depth());
+        pace.note(Duration::from_millis(1));
+        assert_eq!((pace.depth(), pace.depth_of_calls()), (1, 2), "batches may be long, and divided");
         pace.note(Duration::from_millis(100));
-        assert_eq!(pace.depth(), 1);
+        assert_eq!((pace.depth(), pace.depth_of_calls()), (1, 1));
     }
 }

@@ -159,6 +159,11 @@ impl Lane {
         matches!(self.life, Life::Empty) && !self.surplus
     }
 
+    /// How many tasks may be held, if another like this is one of them.
+    pub(crate) fn depth(&self, spec: &Spec) -> usize {
+        if spec.divisible { self.pace.depth_of_calls() } else { self.pace.depth() }
+    }
+
     /// Whether this task may be sent as well, given how many may be held.
     pub(crate) fn has_room(&self, depth: usize, spec: &Spec) -> bool {
         let slots = if spec.divisible { CHUNKS } else { SLOTS };

@@ -64,7 +64,7 @@ fn without_library<R>(word: usize, operation: impl FnOnce() -> R) -> R {
     // SAFETY: the head is taken back before it goes. If the call is not allowed, the wake-up is late, and not lost:
     // whoever sleeps looks again from time to time.
     let told = unsafe { libc::syscall(libc::SYS_set_robust_list, &raw const head, size_of::<Head>()) } == 0;
-    let _nothing = told.then_some(Nothing);
+    let _nothing = told.then(|| Nothing);
     operation()
 }
 

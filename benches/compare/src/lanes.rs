@@ -142,8 +142,8 @@ impl<L: Lane> contest::Contestant for Lanes<L> {
         Some(sum)
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        match self.ask(&Call::Echo(bytes.to_vec()))? {
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        match self.ask(&Call::Echo(bytes))? {
             Reply::Bytes(bytes) => Some(bytes),
             _ => None,
         }

@@ -57,7 +57,7 @@ pub trait Contestant: Sized {
     }
 
     /// Sends bytes to a worker, which sends them back.
-    fn echo(&mut self, _bytes: &[u8]) -> Option<Vec<u8>> {
+    fn echo(&mut self, _bytes: Vec<u8>) -> Option<Vec<u8>> {
         None
     }
 

@@ -80,8 +80,8 @@ impl Contestant for Procpool {
         Some(map.into_iter().map(|item| item.expect("a result")).sum())
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        Some(self.0.submit(echo, bytes.to_vec()).result().expect("a result"))
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        Some(self.0.submit(echo, bytes).result().expect("a result"))
     }
 
     fn last(&mut self, lengths: &[Duration]) -> Option<()> {

@@ -17,8 +17,8 @@ impl Contestant for Memcpy {
         None
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let there = std::hint::black_box(bytes).to_vec();
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let there = std::hint::black_box(&bytes).to_vec();
         Some(std::hint::black_box(&there).to_vec())
     }
 }

@@ -126,17 +126,17 @@ impl Contestant for Ring {
     }
 
     fn one(&mut self, n: u64) -> Option<u64> {
-        let back = self.echo(&n.to_ne_bytes())?;
+        let back = self.echo(n.to_ne_bytes().to_vec())?;
         Some(u64::from_ne_bytes(back.try_into().ok()?) + 1)
     }
 
     fn many(&mut self, count: u64) -> Option<u64> {
         let bytes: Vec<u8> = (0..count).flat_map(u64::to_ne_bytes).collect();
-        let back = self.echo(&bytes)?;
+        let back = self.echo(bytes)?;
         Some(back.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")) + 1).sum())
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let mut back = vec![0; bytes.len()];
         let (mut sent, mut got, mut turns) = (0, 0, 0);
         while got < bytes.len() {

@@ -101,7 +101,7 @@ impl<W: Way> Contestant for Stream<W> {
         Some(back.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")) + 1).sum())
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        Some(self.back(bytes))
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        Some(self.back(&bytes))
     }
 }

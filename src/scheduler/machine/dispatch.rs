@@ -109,7 +109,7 @@ impl<J: Clone, R> Machine<J, R> {
         let index = self.lanes.iter().position(|lane| {
             !lane.sent.is_empty()
                 && lane.pace.is_done_soon(lane.sent.len())
-                && lane.has_room(lane.pace.depth(), &task.spec)
+                && lane.has_room(lane.depth(&task.spec), &task.spec)
                 && !lane.is_stalled(now)
         })?;
         Some(LaneNo(index))
@@ -140,7 +140,7 @@ impl<J: Clone, R> Machine<J, R> {
             let candidate = (0..self.lanes.len())
                 .filter(|&index| {
                     let lane = &self.lanes[index];
-                    lane.has_room(lane.pace.depth(), &task.spec) && !lane.is_stalled(now)
+                    lane.has_room(lane.depth(&task.spec), &task.spec) && !lane.is_stalled(now)
                 })
                 .min_by_key(|&index| self.lanes[index].sent.len());
             let Some(lane) = candidate else { break };

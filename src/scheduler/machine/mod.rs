@@ -331,9 +331,9 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// After how long to collect the replies of a worker; `None` if it should call.
-    pub(crate) fn collect_after(&self, lane: LaneNo) -> Option<Duration> {
+    pub(crate) fn collect_after(&self, lane: LaneNo, at_leisure: bool) -> Option<Duration> {
         let lane = &self.lanes[lane.0];
-        lane.pace.collect_after(lane.sent.len())
+        lane.pace.collect_after(lane.sent.len(), at_leisure)
     }
 
     /// The most workers there may be.

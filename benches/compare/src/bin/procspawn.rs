@@ -83,7 +83,7 @@ impl Contestant for Own {
         Some(sum)
     }
 
-    fn echo(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn echo(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
         Some(self.0.spawn(serde_bytes::ByteBuf::from(bytes), echo).join().expect("a result").into_vec())
     }
 
