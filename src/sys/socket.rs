@@ -14,9 +14,15 @@ use rustix::net::{
 use super::fd::above_standard;
 use crate::primitive::{MODELLED, interleave, thread};
 
+/// Bytes that may be on their way: what is large takes fewer turns then. Where the system allows less, it is that.
+const ROOM: usize = 1 << 20;
+
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for end in [&one, &other] {
+        let _ = sockopt::set_socket_send_buffer_size(end, ROOM);
+    }
     Ok((above_standard(one)?, above_standard(other)?))
 }
 

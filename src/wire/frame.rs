@@ -3,6 +3,8 @@
 //! Whoever reads treats the other side as hostile: the length is checked against a limit before anything is
 //! allocated, and the buffer of a body grows with the bytes that arrive.
 
+use crate::sys::pages;
+
 use super::attach::{HANDLES_MAX, Handles};
 use super::records::OVERHEAD;
 
@@ -231,6 +233,10 @@ pub(crate) struct Decoder {
 /// The first allocation for a body whose length is only claimed.
 const FIRST: usize = 64 << 10;
 
+/// If so many bytes have come, the others are believed to come as well: there is room for all of them at once, which
+/// costs nothing before it is filled.
+const EARNEST: usize = 4 << 20;
+
 impl Decoder {
     pub(crate) fn new(limit: u64) -> Decoder {
         Decoder { limit, header: [0; HEADER], have: 0, arriving: None }
@@ -265,9 +271,10 @@ impl Decoder {
         let Some(Frame { header, body, .. }) = &mut self.arriving else { return Ok(None) };
         let missing = header.len - body.len() as u64;
         if body.len() == body.capacity() && missing > 0 {
-            let more = missing.min(body.len().max(FIRST) as u64);
-            let more = usize::try_from(more).map_err(|_| Malformed::OutOfMemory)?;
+            let more = if body.len() < EARNEST { body.len().max(FIRST) as u64 } else { missing };
+            let more = usize::try_from(more.min(missing)).map_err(|_| Malformed::OutOfMemory)?;
             body.try_reserve_exact(more).map_err(|_| Malformed::OutOfMemory)?;
+            pages::prefer_large(body);
         }
         Ok(Some(Body { len: header.len, bytes: body }))
     }
