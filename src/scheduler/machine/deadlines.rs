@@ -107,6 +107,7 @@ impl<J: Clone, R> Machine<J, R> {
                 let look = lane.look.take_if(|at| *at <= now);
                 if let Some(&(seq, task)) = lane.sent.front().filter(|_| look.is_some()) {
                     self.take_back_behind(lane_no, task, effects);
+                    self.unanswered += 1;
                     effects.push(Effect::Inspect { lane: lane_no, seq, task });
                 } else if stalled {
                     self.revoke_sent(lane_no, 1, Why::Stalled, effects);
@@ -125,6 +126,7 @@ impl<J: Clone, R> Machine<J, R> {
         started: Option<Instant>,
         effects: &mut Effects<J, R>,
     ) {
+        self.unanswered -= 1;
         let Some((lane, seq)) = self.worker_of(no) else { return };
         let since = self.lanes[lane.0].front_since;
         let Some((_, limit)) = self.body_limit(no, since) else { return };

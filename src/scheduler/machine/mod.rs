@@ -7,7 +7,8 @@
 //! **Invariant:** a task is sent again only if the shared page of its worker proves that it never started.
 //! **Invariant:** a lane is reported down only after its link is drained, so a result never loses a race
 //! against its worker's death.
-//! **Invariant:** no decision is made between the request to take tasks back and the last of its answers.
+//! **Invariant:** nothing is sent between a question about tasks and the last of its answers: what was taken back from
+//! behind a task would else be there again when its worker is killed.
 //!
 //! The rules, by idea: who gets which task ([`dispatch`]), the life and death of a worker ([`lanes`]), tasks
 //! that are taken back ([`takeback`]), tried again ([`retry`]) or divided ([`chunks`]), what happens by the clock ([`deadlines`]), how many
@@ -117,7 +118,7 @@ pub(crate) struct Machine<J, R> {
     closing: Option<Close>,
     terminated: bool,
     counts: Counts,
-    /// Answers to [`Effect::Revoke`] that have not come yet.
+    /// Answers to [`Effect::Revoke`] and [`Effect::Inspect`] that have not come yet.
     unanswered: usize,
     /// No later than the next moment at which something must happen without an event.
     wake: Option<Instant>,

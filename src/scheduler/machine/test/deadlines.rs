@@ -30,6 +30,38 @@ fn a_task_that_runs_too_long_is_killed_and_those_behind_it_go_on() {
 }
 
 #[test]
+fn what_was_taken_back_from_behind_a_task_is_not_there_again_when_its_worker_is_killed() {
+    check(
+        workers(1),
+        "
+        submit 1
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        done 0 1 in 10us
+        < settle 1 ok
+        submit 2 timeout 1ms
+        < send 0 2
+        submit 3
+        < send 0 3
+        at 1ms
+        < revoke 0 3
+        < inspect 0 2
+        taken 3
+        seen 2 running since 0ms
+        < kill 0
+        down 0 running
+        < settle 2 timed-out after 1ms ran=maybe
+        < launch 0
+        up 0
+        < roused
+        < send 0 3
+        ",
+    );
+}
+
+#[test]
 fn the_clock_runs_from_the_start_of_the_body() {
     check(
         workers(1),

@@ -347,6 +347,7 @@ fn a_next_attempt_that_is_sent_ahead_is_taken_back_at_the_deadline() {
         < inspect 0 1
         taken 1
         < settle 1 late after 1.001s ran=yes after ok
+        seen 1 sent
         < send 0 3
         ",
     );
