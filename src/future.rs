@@ -30,8 +30,8 @@ use crate::wire::codec;
 /// [`detach`](TaskFuture::detach) lets go without cancelling.
 ///
 /// **The first look may wait for a moment.** Where a pool's tasks take microseconds and nothing else is pending in it, the
-/// first `poll` waits up to 50 µs for the result itself: to have another thread wake this one would take longer. If that is
-/// in vain, it is tried less often.
+/// first `poll` waits for the result itself, some 50 µs and no more: to have another thread wake this one would take longer.
+/// If that is in vain, it is tried less often. A future with a callback is not waited for.
 ///
 /// The future does not keep its pool alive; when the pool ends it resolves, to
 /// [`Cancelled`](TaskErrorKind::Cancelled) if the task was not done.
@@ -369,7 +369,8 @@ impl<T: DeserializeOwned> TaskFuture<T> {
     }
 
     /// Calls `callback` when the task is done: on the pool's own thread, on a thread that is blocked in
-    /// [`result`](TaskFuture::result) for this or another task, on the thread that cancels the task, or
+    /// [`result`](TaskFuture::result) for this or another task or polls another future for the first time, on the thread
+    /// that cancels the task, or
     /// here and now if it is done already. Callbacks run in the order in which they were added; a panic in one is
     /// caught and forgotten. They should be short and not block: the pool's other tasks wait for them.
     ///

@@ -492,6 +492,7 @@ support::isolated! {
         let pool = pool(1);
         let all_go = std::sync::Barrier::new(9);
         for _ in 0..support::rounds(30) {
+            learn(&pool);
             let busy = Busy::keep(&pool);
             // Not slow enough to be left behind by the others.
             let naps: Vec<_> = [1, 0, 0, 0, 0, 0, 0, 0].map(|length| pool.submit(nap, length)).into();

@@ -83,7 +83,7 @@ pub(super) struct Core {
 
 impl Core {
     /// Something for the supervisor to do.
-    fn order(&mut self, command: Command, later: &mut Later) {
+    pub(super) fn order(&mut self, command: Command, later: &mut Later) {
         self.commands.push(command);
         later.call = true;
     }

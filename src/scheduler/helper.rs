@@ -6,12 +6,12 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::park;
-use crate::primitive::MODELLED;
+use crate::primitive::{MODELLED, MutexGuard};
 use crate::transport::{Bell, Wish};
 
-use super::engine::Engine;
+use super::engine::{Command, Engine};
 use super::lane::Link;
-use super::listener::Heard;
+use super::listener::{Heard, Listener};
 use super::loose::Number;
 use super::machine::{LaneNo, TaskNo};
 use super::slot::Slot;
@@ -45,56 +45,59 @@ impl Engine {
             if self.has_plenty(&core) { None } else { core.worker_at(task) }
         };
         if let Some((lane, link)) = at {
-            self.help_with(lane, &link, slot, until);
+            self.help_with(lane, &link, slot, until, false);
         }
     }
 
     /// [`help`](Engine::help), for a moment, where that is likely to be enough: tasks are short, and there is no other that
-    /// this thread could see to instead.
+    /// this thread could see to instead. Nor is there a callback that may take a lock which it holds.
     pub(crate) fn help_shortly(&self, number: Number, slot: &Slot) {
         let Number::Task(task) = number else { return };
-        if MODELLED || slot.is_done() || self.is_copy() {
+        if MODELLED || slot.is_done() || slot.has_callbacks() || self.is_copy() {
             return;
         }
         let at = {
             let core = self.core();
-            (core.pending() == 1 && core.batches.are_quick()).then(|| core.worker_at(task)).flatten()
+            let is_alone = core.batches.are_quick() && core.machine.pending() == 1;
+            if is_alone { core.worker_at(task) } else { None }
         };
         if let Some((lane, link)) = at
             && link.luck.is_worth_a_try()
         {
-            self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT));
+            self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT), true);
             link.luck.note(slot.is_done());
         }
     }
 
-    fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>) {
+    /// Whoever is in a hurry leaves everything else that the worker says to the supervisor.
+    fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>, in_a_hurry: bool) {
         let Some(_claim) = link.claim() else { return };
         let waker = Waker::from(Arc::new(Sleeper(link.bell.clone())));
         let context = Context::from_waker(&waker);
         let announced = link.bell.announced();
         while slot.poll_done(&context).is_pending() {
             link.bell.wish(Wish::Wake);
-            if self.listen_for(lane, link) {
-                continue;
-            }
+            let listener = if in_a_hurry { link.try_listener() } else { Some(link.listener()) };
+            let heard = listener.is_some_and(|listener| self.listen_for(lane, listener));
             // Large replies are for the thread that can wait for several sockets.
-            if link.bell.announced() != announced || until.is_some_and(|until| until <= Instant::now()) {
+            if until.is_some_and(|until| until <= Instant::now()) || link.bell.announced() != announced {
                 break;
             }
-            if slot.is_done() {
-                break;
+            if !heard && !slot.is_done() {
+                link.bell.sleep(until);
             }
-            link.bell.sleep(until);
         }
         slot.let_go();
         link.bell.wish(Wish::Message);
-        while self.listen_for(lane, link) {}
+        if !in_a_hurry {
+            while self.listen_for(lane, link.listener()) {}
+        } else if link.try_listener().is_some_and(|listener| !listener.is_ring_empty()) {
+            self.drive(|core, _, later| core.order(Command::Listen(lane), later));
+        }
     }
 
     /// Tells the machine what is in the ring. Says whether there was something.
-    fn listen_for(&self, lane: LaneNo, link: &Link) -> bool {
-        let mut listener = link.listener();
+    fn listen_for(&self, lane: LaneNo, mut listener: MutexGuard<'_, Listener>) -> bool {
         let mut events = Vec::new();
         while let Heard::Event(event) = listener.hear_express(lane) {
             events.push(event);

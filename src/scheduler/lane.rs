@@ -69,6 +69,15 @@ impl Link {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, if nobody is at it.
+    pub(super) fn try_listener(&self) -> Option<MutexGuard<'_, Listener>> {
+        match self.listener.try_lock() {
+            Ok(listener) => Some(listener),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -15,6 +15,7 @@ use super::later::Later;
 use super::line::{Batch, Portions};
 use super::machine::{Cancel, Counts, Event, LaneNo, Spec, TaskNo};
 use super::members::{CallNo, Members};
+use super::policy::LEISURE;
 use super::slot::{Outcome, Slot};
 
 /// How long a batch should keep its worker busy: long enough to be worth a message, short enough that others do not wait
@@ -156,10 +157,11 @@ impl Core {
 }
 
 impl Engine {
-    /// Short tasks wait in line, so workers will be busy for a while, and it does not matter for how many of them is looked
-    /// at once.
+    /// So many short tasks wait in line that workers will be busy for longer than results may lie anywhere.
     pub(super) fn has_plenty(&self, core: &Core) -> bool {
-        core.batches.length.is_some_and(|length| length < SHORT) && self.line.len() > 0
+        let Some(length) = core.batches.length.filter(|&length| length < SHORT) else { return false };
+        let work = length.saturating_mul(self.line.len() as u64);
+        work > LEISURE * core.machine.max_workers() as u64
     }
 
     /// Hands tasks in line on to the machine, as many as workers want, and sees to it that those wait that come when

@@ -114,7 +114,7 @@ const WAKE: u64 = 15_000;
 
 /// How long those replies may lie there, and how long if many more are to come.
 const COLLECT: RangeInclusive<u64> = 25_000..=150_000;
-const LEISURE: u64 = 800_000;
+pub(crate) const LEISURE: u64 = 800_000;
 
 /// At most so many tasks are sent ahead, however short they are.
 const MAX_AHEAD: u64 = 511;

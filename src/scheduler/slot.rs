@@ -163,6 +163,11 @@ impl Slot {
         !matches!(*self.state(), State::Pending { .. })
     }
 
+    /// Somebody is to be called back when the outcome is there.
+    pub(crate) fn has_callbacks(&self) -> bool {
+        matches!(&*self.state(), State::Pending { callbacks, .. } if !callbacks.is_empty())
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         match &*self.state() {
             State::Pending { .. } => false,

@@ -176,7 +176,7 @@ impl Supervisor {
 
     /// Attends to all that is ready by now. Those who never fall silent have two turns each, not more.
     fn hear_all(&mut self, now: Instant) {
-        for lane in self.lanes(|worker| worker.unheard).collect::<Vec<_>>() {
+        for lane in self.lanes(|worker| worker.unheard || worker.collect.is_some()).collect::<Vec<_>>() {
             self.listen(lane, TURN);
         }
         let mut most = 2 * (1 + 2 * self.stations.len());

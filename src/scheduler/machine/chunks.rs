@@ -34,18 +34,24 @@ impl<J: Clone, R> Machine<J, R> {
         }
     }
 
-    /// The front task of a worker has not begun, so nothing can be said of its calls: it is looked at again later, and
-    /// then goes to another worker that works.
+    /// The front task of a worker has not begun, or the worker is past it and that has not been heard: nothing can be said
+    /// of its calls. It is looked at again later, and then goes to another worker that works. Each time that this happens
+    /// the next worker has twice as long.
     pub(super) fn not_begun(&mut self, now: Instant, lane_no: LaneNo, seq: u64, effects: &mut Effects<J, R>) {
         let lane = &mut self.lanes[lane_no.0];
         let Some(&(_, no)) = lane.sent.front().filter(|&&(front, _)| front == seq) else { return };
         let waited = now.saturating_duration_since(lane.front_since);
-        lane.relieve_at = Some(now + waited.min(LOOK_AGAIN_AT_UNBEGUN));
+        lane.relieve_at = Some(now + waited.clamp(STALL, LOOK_AGAIN_AT_UNBEGUN));
         let (wake, is_up) = (lane.wake(), lane.is_up());
         self.wake_by(wake);
         let works =
             |lane: &Lane| lane.is_fresh() && !lane.silent && (lane.is_idle() || !lane.is_stalled(now));
-        if waited >= 2 * STALL && is_up && self.lanes.iter().any(|lane| works(lane) || lane.may_launch()) {
+        let task = &mut self.tasks[no.key as usize];
+        if waited >= STALL * (2 << task.left_lying.min(8))
+            && is_up
+            && self.lanes.iter().any(|lane| works(lane) || lane.may_launch())
+        {
+            task.left_lying = task.left_lying.saturating_add(1);
             self.lanes[lane_no.0].silent = true;
             self.revoke(lane_no, seq, no, Why::Stalled, effects);
         }

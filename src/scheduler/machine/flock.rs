@@ -142,11 +142,13 @@ impl<J: Clone, R> Machine<J, R> {
             self.lanes.push(Lane::new(now));
             usable += 1;
         }
-        // Places without a worker go first, then those without tasks; of equals the last.
+        // Places without a worker go first, then those whose worker does nothing, then those without tasks; of equals the
+        // last.
         let mut order: Vec<_> =
             (0..self.lanes.len()).filter(|&index| self.lanes[index].is_usable()).collect();
         order.sort_by_key(|&index| {
-            (!self.lanes[index].may_launch(), !self.lanes[index].is_idle(), usize::MAX - index)
+            let lane = &self.lanes[index];
+            (!lane.may_launch(), !lane.silent, !lane.is_idle(), usize::MAX - index)
         });
         for &index in &order[..usable - max_workers] {
             let lane = &mut self.lanes[index];

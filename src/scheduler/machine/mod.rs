@@ -77,6 +77,8 @@ struct Task<J, R> {
     place: Place,
     /// How many workers died with it at the front, before it started.
     resends: u8,
+    /// How many workers left it lying.
+    left_lying: u8,
     /// When its body was first seen running. Later claims of its worker do not count.
     started: Option<Instant>,
     /// When its result was first seen on its way.
@@ -185,6 +187,7 @@ impl<J: Clone, R> Machine<J, R> {
             spec,
             place: Place::Queued,
             resends: 0,
+            left_lying: 0,
             started: None,
             replying: None,
             expires,

@@ -18,6 +18,8 @@ const STEPS: usize = 250;
 
 fn play(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    // What is many calls has no terms.
+    let calls = random.below(4) == 0;
     let budget = Budget {
         submits: 12,
         crashes: random.below(6) as u8,
@@ -26,13 +28,14 @@ fn play(seed: u64) {
         closes: random.below(3) as u8,
         ticks: u16::MAX,
         lies: random.below(2) as u8,
-        retries: random.below(3) as u8,
+        retries: if calls { 0 } else { random.below(3) as u8 },
         resizes: random.below(4) as u8,
         keeps: [None, Some(random.below(3) as u8)][random.below(2)],
-        hurries: random.below(3) == 0,
+        hurries: !calls && random.below(3) == 0,
+        calls,
     };
     let quota = [None, None, Some(1), Some(3)][random.below(4)];
-    let endless = [None, Some(random.below(12) as u8)][random.below(2)];
+    let endless = [None, Some(random.below(12) as u8)][random.below(2)].filter(|_| !calls);
     let mut world = World::new(1 + random.below(3), quota, endless, budget);
     for _ in 0..STEPS {
         let moves = world.moves(false);

@@ -40,6 +40,7 @@ const NONE: Budget = Budget {
     resizes: 0,
     keeps: None,
     hurries: false,
+    calls: false,
 };
 
 #[test]
@@ -118,6 +119,19 @@ fn every_small_history_keeps_every_promise() {
             1,
             None,
             Budget { submits: 1, hurries: true, retries: 1, crashes: 1, cancels: 1, ticks: 4, ..NONE },
+        ),
+        ("2 tasks of many calls", 2, None, Budget { submits: 2, ticks: 3, calls: true, ..NONE }),
+        (
+            "1 task of many calls, a crash",
+            2,
+            None,
+            Budget { submits: 1, crashes: 1, ticks: 4, calls: true, ..NONE },
+        ),
+        (
+            "1 task of many calls, a change of size",
+            2,
+            None,
+            Budget { submits: 1, resizes: 1, ticks: 3, calls: true, ..NONE },
         ),
         ("2 tasks, a lie, a crash", 2, None, Budget { submits: 2, lies: 1, crashes: 1, ..NONE }),
         (

@@ -85,6 +85,8 @@ pub(super) struct Budget {
     pub(super) keeps: Option<u8>,
     /// Each task must begin in 5 ms.
     pub(super) hurries: bool,
+    /// Each task is many calls, and looked at when it is slow.
+    pub(super) calls: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -263,7 +265,13 @@ impl World {
                 if let Ok(no) = self.machine.submit(
                     self.now,
                     name,
-                    Spec { bytes: 1, timeout, terms: self.terms(), ..Spec::default() },
+                    Spec {
+                        bytes: 1,
+                        timeout,
+                        divisible: self.budget.calls,
+                        terms: self.terms(),
+                        ..Spec::default()
+                    },
                 ) {
                     let ledger = &mut self.tasks[usize::from(name)];
                     ledger.no = Some(no);
@@ -480,9 +488,13 @@ impl World {
                 let (phase, started) = self.phase(lane.0, seq);
                 return Some(Event::Seen { task, phase, started });
             }
-            Effect::Results { .. } | Effect::Divide { .. } => {
-                unreachable!("no task of this world is many calls")
+            // Whose calls have begun is at the last of them.
+            Effect::Divide { lane, seq } => {
+                let slot = self.workers[lane.0].slots.get(&seq).map(|&(slot, _)| slot);
+                let begun = !matches!(slot, Some(Slot::Sent | Slot::Claimed));
+                return (!begun).then_some(Event::NotBegun { lane, seq });
             }
+            Effect::Results { .. } => unreachable!("no worker of this world tells a part"),
             Effect::Roused
             | Effect::Listen { .. }
             | Effect::Ask { .. }
