@@ -281,14 +281,10 @@ impl<T> TaskFuture<T> {
         }
     }
 
-    /// The first time, waits for a moment if the outcome is about to come.
-    fn help_shortly(&mut self) {
-        if let Some(Accepted { engine, number, polled, .. }) = &mut self.accepted
-            && !std::mem::replace(polled, true)
-            && !park::may_not_block()
-        {
-            engine.help_shortly(*number, &self.slot);
-        }
+    /// The first time, waits for a moment if the outcome is about to come. Says whether it has waited.
+    fn help_shortly(&mut self) -> bool {
+        let Some(Accepted { engine, number, polled, .. }) = &mut self.accepted else { return false };
+        !std::mem::replace(polled, true) && !park::may_not_block() && engine.help_shortly(*number, &self.slot)
     }
 
     /// Waiting on the thread that completes tasks never ends, unless the outcome is here already.
@@ -450,8 +446,11 @@ impl<T: DeserializeOwned> Future for TaskFuture<T> {
     /// Cancellation safe: a future that was polled and not ready can be polled again, or dropped, which
     /// cancels the task.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.help_shortly();
-        self.poll_timed(context).map(|(result, _)| result)
+        let mut polled = self.poll_timed(context);
+        if polled.is_pending() && self.help_shortly() {
+            polled = self.poll_timed(context);
+        }
+        polled.map(|(result, _)| result)
     }
 }
 

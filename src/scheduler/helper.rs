@@ -50,23 +50,22 @@ impl Engine {
     }
 
     /// [`help`](Engine::help), for a moment, where that is likely to be enough: tasks are short, and there is no other that
-    /// this thread could see to instead. Nor is there a callback that may take a lock which it holds.
-    pub(crate) fn help_shortly(&self, number: Number, slot: &Slot) {
-        let Number::Task(task) = number else { return };
+    /// this thread could see to instead. Nor is there a callback that may take a lock which it holds. Says whether it has
+    /// waited.
+    pub(crate) fn help_shortly(&self, number: Number, slot: &Slot) -> bool {
+        let Number::Task(task) = number else { return false };
         if MODELLED || slot.is_done() || slot.has_callbacks() || self.is_copy() {
-            return;
+            return false;
         }
         let at = {
             let core = self.core();
             let is_alone = core.batches.are_quick() && core.machine.pending() == 1;
             if is_alone { core.worker_at(task) } else { None }
         };
-        if let Some((lane, link)) = at
-            && link.luck.is_worth_a_try()
-        {
-            self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT), true);
-            link.luck.note(slot.is_done());
-        }
+        let Some((lane, link)) = at.filter(|(_, link)| link.luck.is_worth_a_try()) else { return false };
+        self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT), true);
+        link.luck.note(slot.is_done());
+        true
     }
 
     /// Whoever is in a hurry leaves everything else that the worker says to the supervisor.
