@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
 use async_lock::SemaphoreGuardArc;
+use serde::Serialize;
 
 use crate::error::{Refusal, TaskError};
 use crate::future::TaskFuture;
@@ -60,6 +61,8 @@ pub(crate) struct Prepared {
 #[derive(Default)]
 pub(crate) struct Bundle {
     records: Vec<u8>,
+    /// Bytes of the calls that are in it.
+    whole: usize,
     calls: u32,
 }
 
@@ -69,7 +72,43 @@ pub(crate) struct Calling {
     pub(crate) part: Rest,
 }
 
+/// Puts the arguments of one task's calls into bundles.
+#[derive(Clone, Copy)]
+pub(crate) struct Packer {
+    number: u32,
+    /// The largest message, in bytes.
+    limit: usize,
+}
+
+impl Packer {
+    /// Encodes the arguments of one more call. `false` if it must go alone, or cannot go at all. Encoding is the user's
+    /// code: after a panic, [`Bundle::forget_begun`].
+    #[inline]
+    pub(crate) fn add<A: Serialize>(self, args: &A, bundle: &mut Bundle) -> bool {
+        if bundle.calls + 1 == CALLS_MAX || self.number >= records::MARKS {
+            return false;
+        }
+        let at = records::open(&mut bundle.records);
+        let limit = self.limit.saturating_sub(at);
+        let encoded = codec::encode_attached(args, &mut bundle.records, limit);
+        let fits = encoded.is_ok_and(|handles| handles.is_empty());
+        if fits {
+            records::close(&mut bundle.records, at, self.number);
+            bundle.whole = bundle.records.len();
+            bundle.calls += 1;
+        } else {
+            bundle.forget_begun();
+        }
+        fits
+    }
+}
+
 impl Bundle {
+    /// Nothing is left of a call whose arguments could not be encoded.
+    pub(crate) fn forget_begun(&mut self) {
+        self.records.truncate(self.whole);
+    }
+
     pub(crate) fn calls(&self) -> u32 {
         self.calls
     }
@@ -151,29 +190,17 @@ impl Submitter {
             && options.on_cancel == OnCancel::Finish
     }
 
-    /// Encodes the arguments of one more call. `false` if it must go alone, or cannot go at all.
-    pub(crate) fn add_call<T: Task>(&self, _task: T, args: &T::Args<'_>, bundle: &mut Bundle) -> bool {
-        let number = Registry::get().number(T::ENTRY).0;
-        if bundle.calls + 1 == CALLS_MAX || number >= records::MARKS {
-            return false;
+    /// How the arguments of this task's calls are put into bundles.
+    pub(crate) fn packer<T: Task>(&self, _task: T) -> Packer {
+        Packer {
+            number: Registry::get().number(T::ENTRY).0,
+            limit: self.handle.limit.min(records::RECORD_MAX - 1),
         }
-        let before = bundle.records.len();
-        let at = records::open(&mut bundle.records);
-        let limit = self.handle.limit.saturating_sub(bundle.records.len()).min(records::RECORD_MAX - 1);
-        let encoded = guarded(|| codec::encode_attached(args, &mut bundle.records, limit));
-        let fits = encoded.is_ok_and(|encoded| encoded.is_ok_and(|handles| handles.is_empty()));
-        if !fits {
-            bundle.records.truncate(before);
-            return false;
-        }
-        records::close(&mut bundle.records, at, number);
-        bundle.calls += 1;
-        true
     }
 
     /// Submits calls as one task. A `map` bounds itself and passes the gate.
     pub(crate) fn accept_calls<T: Task>(&self, _task: T, bundle: Bundle) -> Result<Calling, Refusal> {
-        let Bundle { records, calls } = bundle;
+        let Bundle { records, calls, .. } = bundle;
         let (job, chunk) = Job::calls(T::NAME, records, Chunk::new(calls, 0));
         let slot = Arc::clone(&job.slot);
         let engine = Arc::clone(self.engine());

@@ -17,8 +17,9 @@ use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Outcome;
 use crate::scheduler::verdict;
 use crate::submit::Calling;
+use crate::task::guarded;
 use crate::transport::Message;
-use crate::wire::attach::Handles;
+use crate::wire::attach;
 use crate::wire::codec::{self, Source};
 use crate::wire::frame::Kind;
 use crate::wire::records;
@@ -33,9 +34,6 @@ pub(super) struct Calls<T> {
     branches: bool,
     /// Calls of this chunk whose results have been given.
     given: u32,
-    /// Results that have come, as far as `at` given.
-    results: Message,
-    at: usize,
     /// How the task of this chunk was settled.
     settled: Option<Outcome>,
     /// Calls of a chunk that came to an end without their results: they come before those of the next chunk.
@@ -54,8 +52,6 @@ impl<T: DeserializeOwned> Calls<T> {
             part,
             branches,
             given: 0,
-            results: Message::default(),
-            at: 0,
             settled: None,
             lost: None,
             failed: None,
@@ -67,26 +63,37 @@ impl<T: DeserializeOwned> Calls<T> {
         self.left as usize
     }
 
-    /// The next result, if it has come.
-    fn next_told(&mut self) -> Option<Result<T, TaskError>> {
-        let rest = self.results.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let (mark, bytes, more) = records::first(rest)?;
-        let handles = std::mem::take(&mut self.results.handles);
-        let result = self.read(mark, bytes, handles);
-        self.at = self.results.bytes.len() - more.len();
-        self.given += 1;
-        Some(result)
-    }
-
-    fn read(&self, mark: u32, bytes: &[u8], handles: Handles) -> Result<T, TaskError> {
-        let task = self.part.slot.task;
-        match verdict::kind_of(mark) {
-            Some(Kind::Done) => {
-                let source = Source::new(bytes);
-                verdict::decoded(task, handles, || codec::decode_borrowed(&source))
+    /// The values of results that have come.
+    fn read(&mut self, Message { bytes, mut handles }: Message) -> Vec<Result<T, TaskError>> {
+        let (task, limit) = (self.part.slot.task, self.engine.worker.limit);
+        let most = self.left as usize;
+        let mut read = Vec::with_capacity(most.min(bytes.len() / records::LEAST));
+        let mut rest = &bytes[..];
+        while !rest.is_empty() && read.len() < most {
+            // Decoding is the user's code. What it panics at has been passed over, and the next are read in another turn.
+            let panicked = guarded(|| {
+                while read.len() < most
+                    && let Some((mark, bytes, more)) = records::first(rest)
+                {
+                    rest = more;
+                    read.push(match verdict::kind_of(mark) {
+                        Some(Kind::Done) => {
+                            let source = Source::new(bytes);
+                            let decode = || codec::decode_borrowed(&source);
+                            let decoded = attach::offer(std::mem::take(&mut handles), decode);
+                            decoded.map_err(|message| verdict::undecodable(task, message))
+                        }
+                        kind => Err(verdict::failed_call(task, kind, bytes, limit)),
+                    });
+                }
+            });
+            if let Err(payload) = panicked {
+                read.push(Err(verdict::undecodable_by_panic(task, payload)));
             }
-            kind => Err(verdict::failed_call(task, kind, bytes, self.engine.worker.limit)),
         }
+        self.given += read.len() as u32;
+        self.left -= read.len() as u32;
+        read
     }
 
     /// All results of this chunk have been given: what its end means for the calls that are left.
@@ -118,12 +125,6 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
         let this = &mut *self;
         loop {
             if this.left > 0
-                && let Some(result) = this.next_told()
-            {
-                this.left -= 1;
-                return Poll::Ready(Some(Step::Result(result)));
-            }
-            if this.left > 0
                 && let Some(error) = this.lost.as_mut().and_then(Iterator::next)
             {
                 this.left -= 1;
@@ -142,10 +143,7 @@ impl<T: DeserializeOwned> Stream for Calls<T> {
                 return Poll::Ready(Some(Step::Branch(Calls::new(calling, true))));
             }
             match this.part.chunk.poll_results(context) {
-                Poll::Ready(results) => {
-                    (this.results, this.at) = (results, 0);
-                    continue;
-                }
+                Poll::Ready(results) => return Poll::Ready(Some(Step::Results(this.read(results)))),
                 Poll::Pending if this.settled.is_none() => {}
                 Poll::Pending => {
                     let outcome = this.settled.take();

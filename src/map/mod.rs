@@ -1,13 +1,13 @@
 //! One task over many items: lazy intake, bounded window, results in order or as they come.
 
 mod calls;
+mod intake;
 mod window;
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,12 +15,11 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures::stream::{Stream, StreamExt};
 
-use self::calls::Calls;
-use self::window::{Piece, Step, Window};
+use self::intake::{Chunks, Source};
+use self::window::{Step, Window};
 use crate::error::{TaskError, TaskErrorKind, WaitTimeout};
-use crate::future::TaskFuture;
 use crate::park;
-use crate::submit::{Bundle, Submitter};
+use crate::submit::Submitter;
 use crate::task::Task;
 
 /// Runs a task over many items: see [`ProcessPoolExecutor::map`](crate::ProcessPoolExecutor::map).
@@ -71,45 +70,6 @@ pub struct Map<'a, T: Task, S> {
 // The input is pinned on the heap, and nothing else cares where it is.
 impl<T: Task, S> Unpin for Map<'_, T, S> {}
 
-/// Where items come from.
-struct Source<S> {
-    stream: Pin<Box<S>>,
-    ended: bool,
-    /// The input panicked; the results of what came before go first.
-    panic: Option<Box<dyn Any + Send>>,
-}
-
-/// How many items go to a worker together.
-struct Chunks {
-    fixed: Option<usize>,
-    /// The size that follows the measured length of the items.
-    adapted: usize,
-}
-
-/// Work that an adaptive chunk should hold.
-const CHUNK_TIME: Duration = Duration::from_millis(1);
-const CHUNK_MAX: usize = 1024;
-/// A chunk is closed with so many bytes.
-const CHUNK_BYTES: usize = 64 << 10;
-
-impl Chunks {
-    fn size(&self) -> usize {
-        self.fixed.unwrap_or(self.adapted)
-    }
-
-    /// Items that keep a worker busy while the results of others are fetched.
-    fn ahead(&self) -> usize {
-        self.size().max(self.adapted)
-    }
-
-    /// An item ran this long: grow by doubling, shrink at once.
-    fn note(&mut self, ran_for: Duration) {
-        let fitting =
-            (CHUNK_TIME.as_nanos() / ran_for.as_nanos().max(1)).clamp(1, CHUNK_MAX as u128) as usize;
-        self.adapted = fitting.min(2 * self.adapted);
-    }
-}
-
 impl<'a, T, S> Map<'a, T, S>
 where
     T: Task,
@@ -118,9 +78,9 @@ where
     pub(crate) fn new(pool: Submitter, task: T, source: S) -> Map<'a, T, S> {
         Map {
             task,
-            source: Source { stream: Box::pin(source), ended: false, panic: None },
+            source: Source::new(source),
             window: Window::ordered(),
-            chunks: Chunks { fixed: None, adapted: 1 },
+            chunks: Chunks::new(),
             together: pool.lets_calls_go_together(task),
             pool,
             buffersize: None,
@@ -136,7 +96,8 @@ where
     /// Sends so many items to a worker together, which costs less for short items. Each item still has its own
     /// result, and a crash loses one item, not its chunk: what its worker had done is told, and what it had not begun
     /// goes to another, as it does when an item takes longer than 2 ms. Without this, the chunks adapt to the measured
-    /// length of the items, up to about a millisecond of work and 1024 items.
+    /// length of the items, up to about a millisecond of work and 8192 items. With 1, an item goes as it would if it were
+    /// submitted for itself: a message may bring several as long as they take less than 200 µs together.
     ///
     /// Items that have a timeout, a deadline or retries of their own, or cooperate in being cancelled, and all items
     /// of a pool that counts the tasks of its workers, are tasks of their own that are sent at the same time.
@@ -313,127 +274,6 @@ where
             all.extend([item?]);
         }
         Ok(all)
-    }
-
-    /// How many more items may be held.
-    fn room(&self) -> usize {
-        let per_worker = self.chunks.ahead().saturating_mul(4);
-        let most =
-            self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers()));
-        most.saturating_sub(self.window.len())
-    }
-
-    /// Takes items from the input and submits them, in chunks.
-    fn fill(&mut self, context: &mut Context<'_>) {
-        if self.window.len() > self.enough {
-            return;
-        }
-        loop {
-            let (room, chunk) = (self.room(), self.chunks.size().max(1));
-            // A full chunk or nothing, unless nothing else is on its way.
-            if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
-                // As long as so many are held, there is no room for another chunk.
-                self.enough = self.window.len().saturating_sub(chunk.saturating_sub(room).max(1));
-                return;
-            }
-            let size = chunk.min(room);
-            let more = if self.together && size > 1 {
-                self.fill_together(context, size)
-            } else {
-                self.fill_each(context, size)
-            };
-            if !more {
-                self.enough = usize::MAX;
-                return;
-            }
-        }
-    }
-
-    /// Submits so many items as tasks of their own. Says whether the input has more for now.
-    fn fill_each(&mut self, context: &mut Context<'_>, size: usize) -> bool {
-        let mut prepared = Vec::new();
-        let mut more = true;
-        while more && prepared.len() < size {
-            match self.source.poll_next(context) {
-                Poll::Ready(Some(args)) => {
-                    prepared.push(self.pool.prepare(self.task, &args));
-                    more = self.source.let_go(args);
-                }
-                Poll::Ready(None) | Poll::Pending => more = false,
-            }
-        }
-        for future in self.pool.accept_each(T::NAME, prepared) {
-            self.window.push(Piece::One(future));
-        }
-        more
-    }
-
-    /// Submits so many items as one task, as far as they can be. Says whether the input has more for now.
-    fn fill_together(&mut self, context: &mut Context<'_>, size: usize) -> bool {
-        let mut bundle = Bundle::default();
-        for _ in 0..size {
-            let Poll::Ready(Some(args)) = self.source.poll_next(context) else {
-                self.send(bundle);
-                return false;
-            };
-            if !self.pool.add_call(self.task, &args, &mut bundle) {
-                // Alone it goes all the same, or says why not.
-                self.send(std::mem::take(&mut bundle));
-                let alone = vec![self.pool.prepare(self.task, &args)];
-                for future in self.pool.accept_each(T::NAME, alone) {
-                    self.window.push(Piece::One(future));
-                }
-            } else if bundle.bytes() >= CHUNK_BYTES {
-                self.send(std::mem::take(&mut bundle));
-            }
-            if !self.source.let_go(args) {
-                self.send(bundle);
-                return false;
-            }
-        }
-        self.send(bundle);
-        true
-    }
-
-    fn send(&mut self, bundle: Bundle) {
-        let calls = bundle.calls();
-        if calls == 0 {
-            return;
-        }
-        match self.pool.accept_calls(self.task, bundle) {
-            Ok(calling) => {
-                let calls = Calls::new(calling, self.window.is_unordered());
-                self.window.push(Piece::Calls(calls));
-            }
-            Err(reason) => {
-                for _ in 0..calls {
-                    let error = TaskError::not_run(T::NAME, reason.clone().into());
-                    self.window.push(Piece::One(TaskFuture::refused(error)));
-                }
-            }
-        }
-    }
-}
-
-impl<S: Stream> Source<S> {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let next = catch_unwind(AssertUnwindSafe(|| self.stream.as_mut().poll_next(context)));
-        match next {
-            Ok(Poll::Ready(None)) => self.ended = true,
-            Ok(next) => return next,
-            Err(panic) => self.fail(panic),
-        }
-        Poll::Ready(None)
-    }
-
-    /// Drops an item that has been encoded. A panic in its `Drop` is one of the input: says whether there was none.
-    fn let_go(&mut self, item: S::Item) -> bool {
-        catch_unwind(AssertUnwindSafe(|| drop(item))).map_err(|panic| self.fail(panic)).is_ok()
-    }
-
-    fn fail(&mut self, panic: Box<dyn Any + Send>) {
-        self.ended = true;
-        self.panic = Some(panic);
     }
 }
 

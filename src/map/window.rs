@@ -15,6 +15,8 @@ use crate::future::TaskFuture;
 /// What comes next.
 pub(super) enum Step<T> {
     Result(Result<T, TaskError>),
+    /// The results of several calls, in their order.
+    Results(Vec<Result<T, TaskError>>),
     /// A call took so long, on the average of those that were measured.
     Took(Duration),
     /// Calls that go on elsewhere.
@@ -53,7 +55,9 @@ impl<T: DeserializeOwned> Stream for Piece<T> {
 
 pub(super) struct Window<T> {
     order: Order<T>,
-    /// Results that are to come.
+    /// Results that have come, and are next.
+    ready: std::vec::IntoIter<Result<T, TaskError>>,
+    /// All results that have not been given.
     pending: usize,
 }
 
@@ -64,11 +68,15 @@ enum Order<T> {
 
 impl<T: DeserializeOwned> Window<T> {
     pub(super) fn ordered() -> Window<T> {
-        Window { order: Order::AsGiven(VecDeque::new()), pending: 0 }
+        Window::new(Order::AsGiven(VecDeque::new()))
     }
 
     pub(super) fn unordered() -> Window<T> {
-        Window { order: Order::AsDone(SelectAll::new()), pending: 0 }
+        Window::new(Order::AsDone(SelectAll::new()))
+    }
+
+    fn new(order: Order<T>) -> Window<T> {
+        Window { order, ready: Vec::new().into_iter(), pending: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,24 +100,39 @@ impl<T: DeserializeOwned> Window<T> {
         }
     }
 
+    #[inline]
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Step<T>>> {
-        let step = match &mut self.order {
-            Order::AsDone(set) => match std::task::ready!(set.poll_next_unpin(context)) {
+        loop {
+            if let Some(result) = self.ready.next() {
+                self.pending -= 1;
+                return Poll::Ready(Some(Step::Result(result)));
+            }
+            match std::task::ready!(self.poll_order(context)) {
+                Some(Step::Results(results)) => self.ready = results.into_iter(),
                 Some(Step::Branch(calls)) => {
-                    set.push(Piece::Calls(calls));
-                    return self.poll_next(context);
+                    if let Order::AsDone(set) = &mut self.order {
+                        set.push(Piece::Calls(calls));
+                    }
                 }
-                step => step,
-            },
+                Some(Step::Result(result)) => {
+                    self.pending -= 1;
+                    return Poll::Ready(Some(Step::Result(result)));
+                }
+                step => return Poll::Ready(step),
+            }
+        }
+    }
+
+    fn poll_order(&mut self, context: &mut Context<'_>) -> Poll<Option<Step<T>>> {
+        match &mut self.order {
+            Order::AsDone(set) => set.poll_next_unpin(context),
             Order::AsGiven(queue) => loop {
-                let Some(front) = queue.front_mut() else { break None };
+                let Some(front) = queue.front_mut() else { return Poll::Ready(None) };
                 match std::task::ready!(Pin::new(front).poll_next(context)) {
-                    Some(step) => break Some(step),
+                    Some(step) => return Poll::Ready(Some(step)),
                     None => drop(queue.pop_front()),
                 }
             },
-        };
-        self.pending -= usize::from(matches!(step, Some(Step::Result(_))));
-        Poll::Ready(step)
+        }
     }
 }

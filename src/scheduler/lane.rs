@@ -8,10 +8,9 @@ use rustix::event::epoll;
 
 use crate::error::Phase;
 use crate::primitive::{AtomicBool, Mutex, MutexGuard};
-use crate::transport::{Bell, Board, Inbound, Outbound, Piece, Progress};
+use crate::transport::{Bell, Board, Inbound, Luck, Outbound, Piece, Progress};
 
 use super::listener::Listener;
-use super::luck::Luck;
 use super::poller::{Poller, Token};
 
 /// Written by whoever has something for the worker, read by whoever waits for it.
@@ -30,7 +29,10 @@ pub(crate) struct Link {
     listener: Mutex<Listener>,
     /// A thread that waits for a result listens.
     claimed: AtomicBool,
+    /// With waiting for a task that has only just been submitted.
     pub(super) luck: Luck,
+    /// With waiting that does without sleep.
+    pub(super) awake: Luck,
 }
 
 /// The right to sleep at the bell, of one thread at a time.
@@ -61,6 +63,7 @@ impl Link {
             listener: Mutex::new(Listener::new(inbound)),
             claimed: AtomicBool::new(false),
             luck: Luck::default(),
+            awake: Luck::default(),
         }
     }
 

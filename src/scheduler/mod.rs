@@ -23,7 +23,6 @@ mod later;
 mod line;
 mod listener;
 pub(crate) mod loose;
-mod luck;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

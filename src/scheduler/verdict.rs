@@ -1,7 +1,7 @@
 //! What the caller gets for what a worker said, or for its end.
 
 use crate::error::{CodecSide, Panic, Ran, StartError, TaskError, TaskErrorKind, What};
-use crate::task::guarded;
+use crate::task::{Payload, guarded};
 use crate::transport::Message;
 use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
@@ -42,13 +42,22 @@ pub(crate) fn decoded<T>(
     handles: Handles,
     decode: impl FnOnce() -> Result<T, String>,
 ) -> Result<T, TaskError> {
-    let message = match guarded(|| attach::offer(handles, decode)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(message)) => message,
-        Err(payload) => payload.while_doing("decoding the result"),
-    };
+    match guarded(|| attach::offer(handles, decode)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(message)) => Err(undecodable(task, message)),
+        Err(payload) => Err(undecodable_by_panic(task, payload)),
+    }
+}
+
+/// There is a result, but no value of it.
+pub(crate) fn undecodable(task: &'static str, message: String) -> TaskError {
     let kind = TaskErrorKind::Codec { what: What::Result, side: CodecSide::Decode, message };
-    Err(TaskError::new(task, Ran::Yes, kind))
+    TaskError::new(task, Ran::Yes, kind)
+}
+
+/// The same, because decoding it panicked.
+pub(crate) fn undecodable_by_panic(task: &'static str, payload: Payload) -> TaskError {
+    undecodable(task, payload.while_doing("decoding the result"))
 }
 
 /// The kind of reply that a record of results is marked as.

@@ -101,6 +101,41 @@ pub(crate) fn referred<T: Copy + 'static, V>(value: &V) -> Option<&[T]> {
     None
 }
 
+/// Calls a macro with the types of all numbers.
+macro_rules! for_numbers {
+    ($then:ident) => {
+        $then! { u8 i8 u16 u32 u64 u128 usize i16 i32 i64 i128 isize f32 f64 }
+    };
+}
+
+/// Whether a value of this type is one number, which is the bytes that it has in memory.
+#[inline]
+pub(crate) fn is_number<T: ?Sized>() -> bool {
+    let id = id_of::<T>();
+    macro_rules! any {
+        ($($number:ty)*) => { false $(|| id == TypeId::of::<$number>())* };
+    }
+    for_numbers!(any)
+}
+
+/// The memory of a value, if that is one number.
+#[inline]
+pub(crate) fn number_bytes<T: ?Sized>(value: &T) -> Option<&[u8]> {
+    // SAFETY: `T` is a primitive number but for its lifetimes, of which numbers have none: so it has a size, and all
+    // bytes of it are initialised.
+    is_number::<T>()
+        .then(|| unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of_val(value)) })
+}
+
+/// The value that these bytes are, if it is one number and they are as many.
+#[inline]
+pub(crate) fn number_of<T>(bytes: &[u8]) -> Option<T> {
+    (is_number::<T>() && bytes.len() == size_of::<T>())
+        // SAFETY: there are as many bytes as `T` has. It is a primitive number, of which any bits are a value, and which
+        // is read from bytes of any alignment.
+        .then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
 /// The memory of a slice.
 #[inline]
 pub(crate) fn bytes<T: Solid>(slice: &[T]) -> &[u8] {
@@ -139,6 +174,21 @@ mod test {
     /// Whether two types of any lifetime are the same.
     fn same<A: ?Sized, B: ?Sized>(_: &A, _: &B) -> bool {
         id_of::<A>() == id_of::<B>()
+    }
+
+    #[test]
+    fn a_number_is_its_memory_and_nothing_else_is() {
+        assert_eq!(number_bytes(&0x0102_u16), Some(&0x0102_u16.to_ne_bytes()[..]));
+        assert_eq!(number_of::<f64>(&1.5_f64.to_ne_bytes()), Some(1.5));
+        let unaligned = [0, 1, 0, 0, 0, 0];
+        assert_eq!(number_of::<u32>(&unaligned[1..5]), Some(u32::from_ne_bytes([1, 0, 0, 0])));
+        assert_eq!(number_of::<u32>(&unaligned), None);
+        assert_eq!(number_bytes(&true), None, "not all bytes are one");
+        assert_eq!(number_of::<bool>(&[2]), None);
+        assert_eq!(number_of::<char>(&[255; 4]), None);
+        assert_eq!(number_bytes(&(1_u8,)), None);
+        assert_eq!(number_bytes("text"), None);
+        assert_eq!(number_bytes(&[1_u8][..]), None);
     }
 
     #[test]

@@ -41,7 +41,20 @@ pub(crate) fn wait(fds: &[(BorrowedFd<'_>, Interest)], until: Option<Instant>) -
 
 /// Whether the other end of a connected socket is gone in all processes. What it sent may still be here.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    look(fd, PollFlags::empty()).intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Whether there is something to read, be it the end.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    !look(fd, PollFlags::IN).is_empty()
+}
+
+/// What is true of a descriptor now.
+fn look(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFlags {
+    let mut polled = [PollFd::from_borrowed_fd(fd, flags)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    match poll(&mut polled, Some(&now)) {
+        Ok(_) => polled[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
 }

@@ -43,6 +43,7 @@ const WORTH_IT: usize = 1024;
 
 impl<'de> Source<'de> {
     /// Reads bytes that stay where they are.
+    #[inline]
     pub(crate) fn new(bytes: &'de [u8]) -> Source<'de> {
         Source { rest: Cell::new(bytes), lent: Cell::new(false), body: None }
     }
@@ -63,6 +64,16 @@ impl<'de> Source<'de> {
         let seen = look(taken);
         self.lent.set(before);
         Some(seen)
+    }
+
+    /// Takes all bytes that are left, if a look at them gives something.
+    #[inline]
+    pub(crate) fn all<R>(&self, look: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        let seen = look(self.rest.get());
+        if seen.is_some() {
+            self.rest.set(&[]);
+        }
+        seen
     }
 
     /// Takes the next bytes by value.

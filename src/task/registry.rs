@@ -138,11 +138,13 @@ impl Registry {
     }
 
     /// The task with this number.
+    #[inline]
     pub(crate) fn entry(&self, number: TaskNumber) -> Option<&'static Entry> {
         self.entries.get(usize::try_from(number.0).ok()?).copied()
     }
 
     /// The number of a task.
+    #[inline]
     pub(crate) fn number(&self, entry: &'static Entry) -> TaskNumber {
         TaskNumber(entry.number.0.load(Ordering::Relaxed))
     }

@@ -51,7 +51,7 @@ const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
 const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
 
 /// Bytes of results that can be left.
-pub(crate) const RESULTS_MAX: usize = 4 << 10;
+pub(crate) const RESULTS_MAX: usize = 32 << 10;
 
 /// Of calls that go together there are fewer than this.
 pub(crate) const CALLS_MAX: u32 = 1 << 20;

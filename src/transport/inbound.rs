@@ -2,14 +2,13 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
 
-use crate::primitive::{MODELLED, thread};
 use crate::sys::socket;
 use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
 
 use super::arrivals::Arrivals;
 use super::bell::{Bell, Wish};
+use super::luck::Luck;
 use super::ring::{Popped, Reader};
 
 /// What a read gave.
@@ -47,7 +46,7 @@ pub(crate) struct Inbound {
 struct Express {
     ring: Reader,
     bell: Bell,
-    was_short: bool,
+    luck: Luck,
 }
 
 const BUFFER: usize = 64 << 10;
@@ -68,7 +67,7 @@ impl Inbound {
 
     /// Of a link with a ring, at whose bell the next frame is waited for.
     pub(crate) fn with_ring(limit: u64, ring: Reader, bell: Bell) -> Inbound {
-        Inbound { express: Some(Express { ring, bell, was_short: false }), ..Inbound::new(limit) }
+        Inbound { express: Some(Express { ring, bell, luck: Luck::default() }), ..Inbound::new(limit) }
     }
 
     /// The next frame; `wait` says whether to block for it.
@@ -191,34 +190,21 @@ impl Inbound {
 
 impl Express {
     /// Waits until there may be something, in the ring or in the socket, which was empty when that was announced.
-    ///
-    /// If the last wait was short, it is likely that this one is: then this thread lets others go first for a moment
-    /// before it sleeps, and whoever writes need not wake it.
-    fn wait(&mut self, announced: u64) {
-        let began = Instant::now();
-        if self.was_short && !MODELLED {
-            while began.elapsed() < SHORT {
-                thread::yield_now();
-                if !self.is_quiet(announced) {
-                    return;
-                }
-            }
+    fn wait(&self, announced: u64) {
+        if self.luck.linger(|| !self.is_quiet(announced)) {
+            return;
         }
         self.bell.wish(Wish::Wake);
         if self.is_quiet(announced) {
             self.bell.sleep(None);
         }
         self.bell.wish(Wish::None);
-        self.was_short = began.elapsed() < 2 * SHORT;
     }
 
     fn is_quiet(&self, announced: u64) -> bool {
         self.ring.is_empty() && self.bell.announced() == announced
     }
 }
-
-/// To sleep and to be woken takes about as long.
-const SHORT: Duration = Duration::from_micros(15);
 
 #[cfg(test)]
 mod test {

@@ -28,7 +28,7 @@ const CAPACITY: u64 = 8 * WORDS as u64;
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
 
 /// Larger bodies go through the socket.
-pub(crate) const BODY_MAX: usize = 4 << 10;
+pub(crate) const BODY_MAX: usize = 32 << 10;
 
 /// Words of a frame before its body: the bytes of the socket that come before it, and its header.
 const HEAD: usize = 1 + HEADER / 8;
@@ -168,10 +168,8 @@ impl Reader {
             return Err(Malformed::Handles { kind: header.kind, handles: header.handles });
         }
         let size = header.len as usize;
-        let mut body = Vec::with_capacity(size.next_multiple_of(8));
-        while body.len() < size {
-            body.extend_from_slice(&take().to_ne_bytes());
-        }
+        let mut body = vec![0; size.next_multiple_of(8)];
+        body.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
         body.truncate(size);
         self.read += len;
         self.ring.store(READ_AT, self.read);

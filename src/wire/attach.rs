@@ -121,12 +121,22 @@ impl Collected {
 }
 
 thread_local! {
-    /// Those of the value that this thread encodes, if it encodes one. Few values have any, so these take no room.
-    static COLLECTED: Cell<Option<Option<Box<Collected>>>> = const { Cell::new(None) };
+    /// How far the value has come that this thread encodes, if it encodes one. Most have no handles, and to find that out
+    /// costs them a look at a plain number.
+    static COLLECTING: Cell<Collecting> = const { Cell::new(Collecting::Off) };
+    /// The handles of that value, if it has any.
+    static COLLECTED: Cell<Option<Box<Collected>>> = const { Cell::new(None) };
     /// Whether any are on offer to the value that this thread decodes: most have none, and this costs them nothing.
     static OFFERING: Cell<bool> = const { Cell::new(false) };
     /// Those of the value that this thread decodes.
     static OFFERED: Cell<Option<Handles>> = const { Cell::new(None) };
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Collecting {
+    Off,
+    NoneSoFar,
+    Some,
 }
 
 const NO_PLACE: &str = "a handle can only travel in an argument, a result or a message of procpool";
@@ -137,31 +147,60 @@ fn too_many() -> String {
 
 /// Encodes a value by `encode`, and gives the handles that it holds, or says why they cannot be carried. A value that is
 /// encoded inside of `encode` on its own account is another one, and has its own.
+#[inline]
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Result<Handles, String>) {
-    /// Puts back what was being collected before, however `encode` ends.
-    struct Before(Option<Option<Box<Collected>>>);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            put(self.0.take());
-        }
-    }
-    fn put(collected: Option<Option<Box<Collected>>>) -> Option<Option<Box<Collected>>> {
-        // A thread that ends has no place any more where handles are collected: then there are none.
-        COLLECTED.try_with(|place| place.replace(collected)).ok().flatten()
-    }
-    let before = Before(put(Some(None)));
+    let before = Before::new();
     let encoded = encode();
-    let collected = put(None).flatten();
-    drop(before);
-    let handles = match collected {
-        None => Ok(Handles::default()),
-        Some(collected) if collected.too_many => Err(too_many()),
-        Some(collected) => Ok(Handles::of(collected.handles)),
+    let handles = match COLLECTING.get() {
+        Collecting::Some => take_collected(),
+        Collecting::Off | Collecting::NoneSoFar => Ok(Handles::default()),
     };
+    drop(before);
     (encoded, handles)
 }
 
+/// What was being collected before, which is put back however `encode` ends.
+struct Before {
+    state: Collecting,
+    collected: Option<Box<Collected>>,
+}
+
+impl Before {
+    #[inline]
+    fn new() -> Before {
+        let state = COLLECTING.replace(Collecting::NoneSoFar);
+        let collected = if state == Collecting::Some { put_collected(None) } else { None };
+        Before { state, collected }
+    }
+}
+
+impl Drop for Before {
+    #[inline]
+    fn drop(&mut self) {
+        let state = COLLECTING.replace(self.state);
+        if [state, self.state].contains(&Collecting::Some) {
+            put_collected(self.collected.take());
+        }
+    }
+}
+
+/// A thread that ends has no place any more where handles are collected: then there are none.
+#[cold]
+fn put_collected(collected: Option<Box<Collected>>) -> Option<Box<Collected>> {
+    COLLECTED.try_with(|place| place.replace(collected)).ok().flatten()
+}
+
+#[cold]
+fn take_collected() -> Result<Handles, String> {
+    match put_collected(None) {
+        None => Ok(Handles::default()),
+        Some(collected) if collected.too_many => Err(too_many()),
+        Some(collected) => Ok(Handles::of(collected.handles)),
+    }
+}
+
 /// Decodes a value by `decode`, while these handles are on offer. Those that it does not take are closed.
+#[inline]
 pub(crate) fn offer<R>(handles: Handles, decode: impl FnOnce() -> R) -> R {
     if handles.is_empty() && !OFFERING.try_with(Cell::get).unwrap_or(false) {
         return decode();
@@ -182,18 +221,19 @@ pub(crate) fn offer<R>(handles: Handles, decode: impl FnOnce() -> R) -> R {
 
 impl Serialize for Handle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = COLLECTED
-            .try_with(|place| {
-                // Nothing of the user's runs before they are back in their place.
-                let mut collected = place.take();
-                let index = match &mut collected {
-                    None => Err(NO_PLACE.to_owned()),
-                    Some(collected) => collected.get_or_insert_default().add(self),
-                };
-                place.set(collected);
-                index
-            })
-            .unwrap_or_else(|_| Err(NO_PLACE.to_owned()));
+        let add = |place: &Cell<Option<Box<Collected>>>| {
+            // Nothing of the user's runs before they are back in their place.
+            let mut collected = place.take();
+            let index = collected.get_or_insert_default().add(self);
+            place.set(collected);
+            COLLECTING.set(Collecting::Some);
+            index
+        };
+        let index = match COLLECTING.get() {
+            Collecting::Off => None,
+            Collecting::NoneSoFar | Collecting::Some => COLLECTED.try_with(add).ok(),
+        };
+        let index = index.unwrap_or_else(|| Err(NO_PLACE.to_owned()));
         serializer.serialize_u32(index.map_err(S::Error::custom)?)
     }
 }

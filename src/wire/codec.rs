@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::attach::{self, Handles};
+use crate::sys::plain;
+
 use super::bounded::{
     BoundedDeserializer, BoundedSerializer, Bounds, Cause, END_INSIDE, FREE_ELEMENTS, Full, NO_BOOL, NO_TEXT,
     Sink, too_many_elements,
@@ -30,11 +32,23 @@ pub(crate) enum EncodeError {
 ///
 /// Nothing larger is ever built: neither the length nor the capacity of `out` grows by more than `limit`. If there
 /// is no value, or its `Serialize` panics, `out` holds what it held before.
+#[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), EncodeError> {
+    // What the rest of this would do, too.
+    if let Some(bytes) = plain::number_bytes(value)
+        && bytes.len() <= limit.min(out.capacity() - out.len())
+    {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
+    encode_any(value, out, limit)
+}
+
+fn encode_any<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), EncodeError> {
     let bounds = Bounds::new(Sink::new(out, limit), limit);
     let mut serializer = postcard::Serializer { output: &bounds.bytes };
     let mut result = value.serialize(BoundedSerializer::new(&mut serializer, &bounds));
@@ -59,11 +73,15 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 }
 
 /// [`encode`], of a value that may hold handles: they are given back, to be sent beside the bytes.
+#[inline]
 pub(crate) fn encode_attached<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<Handles, EncodeError> {
+    if plain::is_number::<T>() {
+        return encode(value, out, limit).map(|()| Handles::default());
+    }
     let before = out.len();
     let (encoded, handles) = attach::collect(|| encode(value, out, limit));
     encoded?;
@@ -96,7 +114,15 @@ pub(crate) fn decode_owned<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, Str
 }
 
 /// The value that all bytes of `source` are. Text and bytes are borrowed where the type allows it.
+#[inline]
 pub(crate) fn decode_borrowed<'de, T: Deserialize<'de>>(source: &'de Source<'de>) -> Result<T, String> {
+    if let Some(number) = source.all(plain::number_of) {
+        return Ok(number);
+    }
+    decode_any(source)
+}
+
+fn decode_any<'de, T: Deserialize<'de>>(source: &'de Source<'de>) -> Result<T, String> {
     let len = source.left();
     let bounds = Bounds::new(source, len);
     let mut deserializer = postcard::Deserializer::from_flavor(Reader(source));

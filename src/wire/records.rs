@@ -13,16 +13,21 @@ pub(crate) const MARKS: u32 = 1 << (64 - LENGTH);
 /// A record takes so many bytes more than its value, at the most.
 pub(crate) const OVERHEAD: usize = 2 * WORD - 1;
 
+/// A record has so many bytes at the least.
+pub(crate) const LEAST: usize = WORD;
+
 /// A record is shorter than this.
 pub(crate) const RECORD_MAX: usize = 1 << LENGTH;
 
 /// A record is about to be appended: its bytes come next. Gives what [`close`] wants to know.
+#[inline]
 pub(crate) fn open(out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(&[0; WORD]);
     out.len() - WORD
 }
 
 /// The bytes of the record that was opened there are complete.
+#[inline]
 pub(crate) fn close(out: &mut Vec<u8>, at: usize, mark: u32) {
     let len = (out.len() - at - WORD) as u64;
     out[at..at + WORD].copy_from_slice(&(len | u64::from(mark) << LENGTH).to_le_bytes());
@@ -30,6 +35,7 @@ pub(crate) fn close(out: &mut Vec<u8>, at: usize, mark: u32) {
 }
 
 /// The first record of a body: its mark, its bytes, and what comes after it. `None` if that is no record.
+#[inline]
 pub(crate) fn first(body: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let (head, rest) = body.split_first_chunk::<WORD>()?;
     let head = u64::from_le_bytes(*head);

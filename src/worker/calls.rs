@@ -35,10 +35,15 @@ impl Stages for OnBoard<'_> {
     }
 
     fn ended(&self) {
-        // What the task printed is seen before its result is, which may be told at any time from here on.
-        let _ = io::stdout().flush();
         self.board.call_is(self.call, Progress::Finished);
     }
+}
+
+/// What calls printed is seen before their results are sent. It costs more than a short call, so of many short ones it is
+/// not seen before their results are left: those who take them from there are in a hurry, because the next call is slow, or
+/// find a worker that is dead.
+fn show_output() {
+    let _ = io::stdout().flush();
 }
 
 /// Results on their way out.
@@ -144,6 +149,9 @@ impl Worker {
             self.output.handles = handles;
             return self.send_results(batch, batch.next, self.output.bytes.len());
         }
+        if batch.left == 1 {
+            show_output();
+        }
         self.desk.board.leave_results(batch.first, before, &self.output.bytes[before..]);
         batch.left -= 1;
         if batch.left > 0 {
@@ -173,6 +181,7 @@ impl Worker {
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        show_output();
         let handles = std::mem::take(&mut self.output.handles);
         let header = Header { seq: batch.seq, task: batch.first, ..Header::new(Kind::Results) };
         self.speaker.say_with(header, &self.output.bytes[..len], handles.as_slice())?;
@@ -184,6 +193,7 @@ impl Worker {
 
     /// Replies with the results that are left.
     fn finish_calls(&mut self, batch: &Batch, began: u64) -> io::Result<()> {
+        show_output();
         let nanos = clock::nanos().saturating_sub(began);
         self.ask_for_replacement()?;
         if self.desk.is_left() {
