@@ -16,9 +16,7 @@ use crate::scheduler::engine::Engine;
 use crate::scheduler::loose::Number;
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::{Outcome, Slot, Taken};
-use crate::scheduler::verdict::decoded;
 use crate::task::guarded;
-use crate::wire::codec;
 
 /// A task that was submitted: a `Future` of its result, on any runtime or none.
 ///
@@ -318,14 +316,22 @@ impl<T: DeserializeOwned> TaskFuture<T> {
     /// assert_eq!(error.panic().unwrap().message(), "attempt to divide by zero");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn result(self) -> Result<T, TaskError> {
-        match self.would_deadlock() {
-            Some(error) => Err(error),
-            None => {
-                self.help(None);
-                park::block_on(self)
-            }
+    pub fn result(mut self) -> Result<T, TaskError> {
+        if let Some(result) = self.take_now() {
+            return result;
         }
+        if let Some(error) = self.would_deadlock() {
+            return Err(error);
+        }
+        self.help(None);
+        self.take_now().unwrap_or_else(|| park::block_on(self))
+    }
+
+    /// The outcome, if it is here: then there is nothing left to wait for, or to cancel.
+    fn take_now(&mut self) -> Option<Result<T, TaskError>> {
+        let outcome = self.slot.take()?;
+        self.accepted = None;
+        Some(take(self.slot.task, outcome))
     }
 
     /// Blocks until the task is done or the time is over; then the task goes on, and the future can be
@@ -426,7 +432,7 @@ impl<T: DeserializeOwned> TaskFuture<T> {
 /// Turns an outcome into the task's own type, on the thread of whoever asked.
 fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<T, TaskError> {
     match outcome {
-        Outcome::Value { bytes, handles, .. } => decoded(task, handles.clone(), || codec::decode(bytes)),
+        Outcome::Value { encoded, .. } => encoded.decode(task),
         Outcome::Failed(error) => Err(error.clone()),
     }
 }
@@ -434,7 +440,7 @@ fn decode<T: DeserializeOwned>(task: &'static str, outcome: &Outcome) -> Result<
 /// The same of an outcome that nobody else asks for, unless a callback still has it: its memory may become the value's.
 fn take<T: DeserializeOwned>(task: &'static str, outcome: Taken) -> Result<T, TaskError> {
     match outcome.into_own() {
-        Ok(Outcome::Value { bytes, handles, .. }) => decoded(task, handles, || codec::decode_owned(bytes)),
+        Ok(Outcome::Value { encoded, .. }) => encoded.decode_owned(task),
         Ok(Outcome::Failed(error)) => Err(error),
         Err(shared) => decode(task, &shared),
     }

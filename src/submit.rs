@@ -12,12 +12,14 @@ use crate::future::TaskFuture;
 use crate::nested::{inherit, is_unwanted, unwanted};
 use crate::options::{OnCancel, TaskOptions};
 use crate::scheduler::chunk::{Chunk, Rest};
+use crate::scheduler::encoded::Encoded;
 use crate::scheduler::engine::{Engine, Gate};
-use crate::scheduler::job::{Arguments, Job, Order};
+use crate::scheduler::job::{Job, Order};
 use crate::scheduler::loose::Number;
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
-use crate::task::{Registry, Task, guarded};
+use crate::sys::source::LEAD_MAX;
+use crate::task::{LARGE, Registry, Task, guarded};
 use crate::transport::CALLS_MAX;
 use crate::wire::codec::{self, EncodeError};
 use crate::wire::records;
@@ -145,7 +147,7 @@ impl Submitter {
     }
 
     /// Encodes the arguments, on the caller's thread.
-    pub(crate) fn prepare<T: Task>(&self, _task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
+    pub(crate) fn prepare<T: Task>(&self, task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
         // Gone while it is in use: what encodes itself is the user's code, and may submit.
         let mut body = SCRATCH.take();
         body.clear();
@@ -160,11 +162,25 @@ impl Submitter {
         let handles = encoded.unwrap_or_else(|payload| {
             Err(Refusal::Encode { message: payload.while_doing("encoding the arguments") })
         })?;
+        let arguments = Encoded::take(&mut body, handles);
+        SCRATCH.set(body);
+        Ok(self.prepared(task, arguments))
+    }
+
+    /// Whether an argument of so many bytes is better not copied.
+    pub(crate) fn is_large(&self, len: usize) -> bool {
+        (LARGE..self.handle.limit.saturating_sub(LEAD_MAX)).contains(&len)
+    }
+
+    /// The same of the one argument that is a vector of bytes or a text, whose memory this is.
+    pub(crate) fn prepare_whole<T: Task>(&self, task: T, bytes: Vec<u8>) -> Prepared {
+        self.prepared(task, Encoded::Whole(bytes))
+    }
+
+    fn prepared<T: Task>(&self, _task: T, arguments: Encoded) -> Prepared {
         let outer = current::running();
         let inherited = outer.as_ref().and_then(|outer| outer.deadline);
         let options = self.options.for_task(T::ENTRY, outer.is_some(), inherited);
-        let arguments = Arguments::take(&mut body, handles);
-        SCRATCH.set(body);
         let order = Order {
             slot: Arc::new(Slot::new(T::NAME)),
             task: Registry::get().number(T::ENTRY),
@@ -176,7 +192,7 @@ impl Submitter {
             fault: AtomicU8::new(0),
             chunk: None,
         };
-        Ok(Prepared { order, cancel: options.cancel(), outer })
+        Prepared { order, cancel: options.cancel(), outer }
     }
 
     /// Whether several calls of this task may be one task for the pool: nothing is asked for that concerns a call for

@@ -7,7 +7,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use procpool::{ExitCause, Phase, ProcessPoolExecutor, Ran, TaskErrorKind, TaskFuture, What, task};
+use procpool::{
+    ExitCause, Phase, Process, ProcessPoolExecutor, Ran, Retry, TaskErrorKind, TaskFuture, TaskOptions, What,
+    task,
+};
 use rustix::time::{ClockId, clock_gettime};
 use support::{Event, Ledger, Signal, eventually, kill, procfs};
 
@@ -57,6 +60,27 @@ fn nothing() {}
 #[task]
 fn copy(slice: &[u8]) -> Vec<u8> {
     slice.to_vec()
+}
+
+/// Gives its argument away again.
+#[task]
+fn pass_on(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+#[task]
+fn pass_on_text(text: String) -> String {
+    text
+}
+
+/// Kills its worker the first time. Where that is recorded, is in the first line of the text.
+#[task]
+fn pass_on_in_the_end(text: String) -> String {
+    let path = text.lines().next().expect("a path");
+    if std::fs::OpenOptions::new().write(true).create_new(true).open(path).is_ok() {
+        kill(std::process::id(), Signal::KILL);
+    }
+    text
 }
 
 #[task]
@@ -268,6 +292,9 @@ support::isolated! {
         assert!(pool.submit(echo, &largest).result().expect("just small enough") == largest);
         let refused = pool.submit(echo, &"x".repeat(LIMIT - overhead + 1));
         assert_eq!(size_of_refused(refused, What::Args, Ran::No), LIMIT + 1);
+        assert!(pool.submit(pass_on_text, largest.clone()).result().expect("just small enough") == largest);
+        let refused = pool.submit(pass_on_text, largest + "x");
+        assert_eq!(size_of_refused(refused, What::Args, Ran::No), LIMIT + 1);
         assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), pid, "nobody had to die for that");
         pool.shutdown(true).wait();
     }
@@ -283,6 +310,52 @@ support::isolated! {
         let far = size_of_refused(pool.submit(repeat, 64 * LIMIT), What::Result, Ran::Yes);
         assert!((64 * LIMIT..65 * LIMIT).contains(&far), "{far} is no size of 64 MiB");
         assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), pid, "nobody had to die for that");
+        pool.shutdown(true).wait();
+    }
+
+    fn what_is_given_away_arrives_as_it_is_whatever_its_size_and_its_way() {
+        const KIB: usize = 1 << 10;
+        let around = [16 * KIB, 32 * KIB, 64 * KIB, 128 * KIB, MIB].map(|size| [size - 50, size - 1, size, size + 1]);
+        for inline in [false, true] {
+            let pool = ProcessPoolExecutor::builder().max_workers(2).inline(inline).build().expect("a pool");
+            for size in around.into_iter().flatten().chain([0, 1, 5 * MIB]) {
+                let text = text(7, size);
+                let bytes = text.clone().into_bytes();
+                assert!(pool.submit(pass_on, bytes.clone()).result().expect("bytes") == bytes, "{size}");
+                let tried = pool.try_submit(pass_on, bytes.clone()).expect("a pool that takes tasks");
+                assert!(tried.result().expect("bytes") == bytes, "{size}");
+                assert!(pool.submit(pass_on_text, text.clone()).result().expect("a text") == text, "{size}");
+                let (told, hear) = std::sync::mpsc::channel();
+                let heard = pool.submit(pass_on_text, text.clone());
+                heard.add_done_callback(move |done| told.send(done.result().expect("a text")).expect("a listener"));
+                assert!(heard.result().expect("a text") == text && hear.recv().expect("a text") == text, "{size}");
+                let mapped = pool.map(pass_on, vec![bytes.clone(); 3]).into_iter().collect::<Result<Vec<_>, _>>();
+                assert!(mapped.expect("bytes") == vec![bytes; 3], "{size}");
+            }
+            pool.shutdown(true).wait();
+        }
+    }
+
+    fn what_is_given_away_and_has_to_wait_arrives_as_it_is() {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).build().expect("a pool");
+        pool.warm_up().wait().expect("two workers");
+        let texts: Vec<String> = (0..600).map(|id| text(id, 8_000 + 50 * id)).collect();
+        let futures: Vec<_> = texts.iter().map(|text| pool.submit(pass_on_text, text.clone())).collect();
+        for (future, text) in futures.into_iter().zip(texts) {
+            assert!(future.result().expect("a text") == text, "{}", text.len());
+        }
+        pool.shutdown(true).wait();
+    }
+
+    fn what_is_given_away_is_there_for_the_second_attempt() {
+        let ledger = Ledger::create();
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let patient = pool.with(TaskOptions::new().retry(Retry::new(1)));
+        let text = format!("{}.died\n{}", ledger.path(), text(3, 3 * MIB));
+        assert!(patient.submit(pass_on_in_the_end, text.clone()).result().expect("a text") == text);
+        std::fs::remove_file(text.lines().next().expect("a path")).expect("a worker has died");
+        let mut process = Process::new(pass_on_text, text.clone()).start().expect("a process");
+        assert!(process.result().expect("a text") == text);
         pool.shutdown(true).wait();
     }
 

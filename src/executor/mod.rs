@@ -20,7 +20,8 @@ use crate::options::TaskOptions;
 use crate::park;
 use crate::scheduler::engine::Engine;
 use crate::scheduler::machine::Event;
-use crate::submit::Submitter;
+use crate::submit::{Prepared, Submitter};
+use crate::sys::plain;
 use crate::task::Task;
 
 pub use builder::{Builder, InitializerOutput, StartMethod, default_max_workers};
@@ -133,9 +134,15 @@ impl ProcessPoolExecutor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> TaskFuture<T::Output> {
-        let future = self
-            .accept(task, &args)
-            .unwrap_or_else(|reason| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into())));
+        let refused = |reason: Refusal| TaskFuture::refused(TaskError::not_run(T::NAME, reason.into()));
+        let args = match plain::into_bytes(args, |len| self.0.is_large(len)) {
+            Ok(bytes) => {
+                let prepared = self.0.prepare_whole(task, bytes);
+                return self.accept_prepared(prepared).unwrap_or_else(refused);
+            }
+            Err(args) => args,
+        };
+        let future = self.accept(task, &args).unwrap_or_else(refused);
         // If their `Drop` panics, it must find a future that is dropped by that, which a return value is not.
         drop(args);
         future
@@ -488,7 +495,10 @@ impl ProcessPoolExecutor {
     }
 
     fn accept<T: Task>(&self, task: T, args: &T::Args<'_>) -> Result<TaskFuture<T::Output>, Refusal> {
-        let prepared = self.0.prepare(task, args)?;
+        self.accept_prepared(self.0.prepare(task, args)?)
+    }
+
+    fn accept_prepared<R>(&self, prepared: Prepared) -> Result<TaskFuture<R>, Refusal> {
         self.0.accept(self.0.room()?, prepared)
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn answer(object: Arc<dyn Hosted>, request: Request) -> Response {
         return Response::Poisoned;
     }
     let kind = match reply {
-        Reply::Ok => return Response::Replied(Kind::Done.tag(), output.into()),
+        Reply::Ok | Reply::Whole => return Response::Replied(Kind::Done.tag(), output.into()),
         Reply::Panicked(payload) => (Kind::Panicked, encoded(&panic::describe(payload))),
         Reply::ArgsDecode(message) => (Kind::ArgsRefused, encoded(&message)),
         Reply::ResultEncode(message) => (Kind::ResultRefused, encoded(&message)),

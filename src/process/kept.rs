@@ -209,7 +209,7 @@ impl Kept {
     }
 
     fn hear(&mut self, Frame { header, body, handles }: Frame) {
-        let Header { kind, seq, nanos, .. } = header;
+        let Header { kind, seq, nanos, whole, .. } = header;
         match (&self.stage, kind) {
             (_, Kind::Look) => {}
             (Stage::Starting { .. }, Kind::Ready) if seq == Registry::get().fingerprint() => {
@@ -231,7 +231,7 @@ impl Kept {
                 | Kind::ResultRefused
                 | Kind::ResultTooLarge,
             ) if seq == SEQ => {
-                self.stage = Stage::Replied(Reply { kind, nanos, first: 0, body, handles });
+                self.stage = Stage::Replied(Reply { kind, nanos, whole, first: 0, body, handles });
                 // There is nothing more to say.
                 self.mute = true;
                 self.unheard = false;

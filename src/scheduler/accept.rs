@@ -65,7 +65,7 @@ impl Engine {
             && order.terms.is_none()
             && !order.cooperates
             && order.arguments.len() <= ARGUMENTS_MAX.min(self.batch_bytes())
-            && !order.arguments.are_attached()
+            && !order.arguments.is_attached()
             && order.task.0 < records::MARKS
     }
 

@@ -13,6 +13,7 @@ use crate::wire::frame::{Header, Kind};
 use crate::wire::records;
 
 use super::chunk::{Chunk, Cut};
+use super::encoded::Encoded;
 use super::members::Members;
 use super::policy::Terms;
 use super::slot::Slot;
@@ -31,7 +32,7 @@ pub(crate) struct Job {
 pub(crate) struct Order {
     pub(crate) slot: Arc<Slot>,
     pub(crate) task: TaskNumber,
-    pub(crate) arguments: Arguments,
+    pub(crate) arguments: Encoded,
     /// The longest its body may run.
     pub(crate) timeout: Option<Duration>,
     /// When it must be done, waiting included.
@@ -44,60 +45,6 @@ pub(crate) struct Order {
     pub(crate) terms: Option<Arc<Terms>>,
     /// It is many calls, whose arguments are records.
     pub(crate) chunk: Option<Arc<Chunk>>,
-}
-
-/// Encoded arguments. Few bytes take no memory of their own.
-#[derive(Debug)]
-pub(crate) enum Arguments {
-    Few {
-        len: u8,
-        bytes: [u8; FEW],
-    },
-    Many(Vec<u8>),
-    /// They hold handles.
-    Attached(Box<Message>),
-}
-
-const FEW: usize = 22;
-
-impl Default for Arguments {
-    fn default() -> Arguments {
-        Arguments::Few { len: 0, bytes: [0; FEW] }
-    }
-}
-
-impl Arguments {
-    /// They hold handles.
-    pub(crate) fn are_attached(&self) -> bool {
-        matches!(self, Arguments::Attached(_))
-    }
-
-    /// Takes the bytes, or copies them if they are few and leaves the memory.
-    pub(crate) fn take(encoded: &mut Vec<u8>, handles: Handles) -> Arguments {
-        if !handles.is_empty() {
-            return Arguments::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
-        }
-        let len = encoded.len();
-        if len > FEW {
-            return Arguments::Many(std::mem::take(encoded));
-        }
-        let mut bytes = [0; FEW];
-        bytes[..len].copy_from_slice(encoded);
-        encoded.clear();
-        Arguments::Few { len: len as u8, bytes }
-    }
-}
-
-impl Deref for Arguments {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Arguments::Few { len, bytes } => &bytes[..usize::from(*len)],
-            Arguments::Many(bytes) => bytes,
-            Arguments::Attached(message) => &message.bytes,
-        }
-    }
 }
 
 impl Job {
@@ -117,6 +64,7 @@ impl Job {
             task: self.task.0,
             seq,
             attempt,
+            whole: self.arguments.is_whole(),
             fault: if attempt == 1 { self.fault.load(Ordering::Relaxed) } else { 0 },
             nanos: self.timeout.map_or(0, nanos),
             deadline: self.deadline.map_or(0, clock::nanos_at),
@@ -154,7 +102,7 @@ impl Job {
             slot: Arc::new(Slot::new(name)),
             // Each call names its own.
             task: TaskNumber(0),
-            arguments: Arguments::Many(arguments),
+            arguments: Encoded::Many(arguments),
             timeout: None,
             deadline: None,
             // A cancellation takes back what has not begun.
@@ -186,10 +134,7 @@ impl Bytes for Order {
     }
 
     fn handles(&self) -> &[Handle] {
-        match &self.arguments {
-            Arguments::Attached(message) => message.handles.as_slice(),
-            Arguments::Few { .. } | Arguments::Many(_) => &[],
-        }
+        self.arguments.handles()
     }
 }
 
@@ -198,6 +143,8 @@ impl Bytes for Order {
 pub(crate) struct Reply {
     pub(crate) kind: Kind,
     pub(crate) nanos: u64,
+    /// The body is the memory of the value.
+    pub(crate) whole: bool,
     /// Of several calls: which is the first whose result it brings.
     pub(crate) first: u32,
     pub(crate) body: Vec<u8>,

@@ -14,7 +14,8 @@ use crate::primitive::{AtomicBool, Mutex, MutexGuard};
 use crate::task::TaskNumber;
 use crate::wire::records;
 
-use super::job::{Arguments, Order};
+use super::encoded::Encoded;
+use super::job::Order;
 use super::members::{CallNo, Member};
 
 /// Tasks that have gone are not worth a sweep before there are so many.
@@ -46,7 +47,7 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     task: TaskNumber,
-    arguments: Arguments,
+    arguments: Encoded,
     member: Member,
     /// Its caller does not want it any more, and has been told.
     gone: bool,
@@ -114,7 +115,7 @@ impl Line {
         let index = state.queue.binary_search_by_key(&number, |waiting| waiting.member.number).ok()?;
         let waiting = state.queue.get_mut(index).filter(|waiting| !waiting.gone)?;
         waiting.gone = true;
-        waiting.arguments = Arguments::default();
+        waiting.arguments = Encoded::default();
         let member =
             Member { number, slot: Arc::clone(&waiting.member.slot), permit: waiting.member.permit.take() };
         state.gone += 1;
@@ -161,7 +162,7 @@ impl State {
                 continue;
             }
             let at = records::open(&mut batch.arguments);
-            batch.arguments.extend_from_slice(&arguments);
+            arguments.append_to(&mut batch.arguments);
             records::close(&mut batch.arguments, at, task.0);
             batch.members.push(member);
         }
@@ -179,7 +180,7 @@ mod test {
         Order {
             slot: Arc::new(Slot::new("one")),
             task: TaskNumber(n.into()),
-            arguments: Arguments::take(&mut vec![n; 5], Handles::default()),
+            arguments: Encoded::take(&mut vec![n; 5], Handles::default()),
             timeout: None,
             deadline: None,
             cooperates: false,
@@ -252,7 +253,7 @@ mod test {
         let line = Line::default();
         line.hold();
         for _ in 0..200 {
-            let large = Order { arguments: Arguments::Many(vec![1; 1000]), ..order(1) };
+            let large = Order { arguments: Encoded::Many(vec![1; 1000]), ..order(1) };
             line.put(large, None).expect("it is held");
         }
         let batches = line.take(Portions { count: None, max_tasks: 1000, max_bytes: 4096 });

@@ -81,7 +81,8 @@ impl Listener {
     }
 
     fn reply(&mut self, lane: LaneNo, Frame { header, body, handles }: Frame) -> Heard {
-        let Header { kind, seq, nanos, task: first, .. } = header;
+        let Header { kind, seq, nanos, whole, task: first, .. } = header;
+        let reply = Reply { kind, nanos, whole, first, body, handles };
         let event = match kind {
             Kind::Done
             | Kind::Failed
@@ -95,17 +96,9 @@ impl Listener {
                     Kind::Panicked => Ended::Panicked,
                     _ => Ended::Final,
                 };
-                Event::Replied {
-                    lane,
-                    seq,
-                    reply: Reply { kind, nanos, first, body, handles },
-                    ended,
-                    ran_for,
-                }
+                Event::Replied { lane, seq, reply, ended, ran_for }
             }
-            Kind::Results => {
-                Event::PartlyReplied { lane, seq, reply: Reply { kind, nanos, first, body, handles } }
-            }
+            Kind::Results => Event::PartlyReplied { lane, seq, reply },
             Kind::Swollen => Event::Swollen { lane },
             Kind::Skipped => Event::Skipped { lane, seq },
             Kind::Look => return Heard::Call,

@@ -10,6 +10,7 @@ use crate::wire::frame::Kind;
 use crate::wire::records;
 
 use super::chunk::Lost;
+use super::encoded::Encoded;
 use super::later::Later;
 use super::slot::{Outcome, Slot};
 use super::verdict;
@@ -108,8 +109,11 @@ impl Members {
             if let Some(member) = self.line[call].take() {
                 match verdict::kind_of(mark) {
                     Some(Kind::Done) => {
-                        let handles = std::mem::take(&mut handles);
-                        let value = Outcome::Value { bytes: bytes.to_vec(), handles, nanos: self.length };
+                        let encoded = match handles.is_empty() {
+                            true => Encoded::copy(bytes),
+                            false => Encoded::take(&mut bytes.to_vec(), std::mem::take(&mut handles)),
+                        };
+                        let value = Outcome::Value { encoded, nanos: self.length };
                         member.settle(value, later);
                     }
                     kind => {
@@ -196,7 +200,7 @@ mod test {
     fn told(slot: &Slot) -> Option<Result<Vec<u8>, TaskError>> {
         match slot.poll_take(&Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(taken)) => Some(match taken.into_own() {
-                Ok(Outcome::Value { bytes, .. }) => Ok(bytes),
+                Ok(Outcome::Value { encoded, .. }) => Ok(encoded.to_vec()),
                 Ok(Outcome::Failed(error)) => Err(error),
                 Err(shared) => panic!("{shared:?}"),
             }),

@@ -15,6 +15,7 @@ mod roster;
 mod accept;
 pub(crate) mod chunk;
 mod divide;
+pub(crate) mod encoded;
 pub(crate) mod engine;
 mod helper;
 pub(crate) mod job;

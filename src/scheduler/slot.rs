@@ -7,14 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::TaskError;
 use crate::primitive::{Mutex, MutexGuard};
-use crate::wire::attach::Handles;
+
+use super::encoded::Encoded;
 
 /// How a task ended, its value still encoded.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Value {
-        bytes: Vec<u8>,
-        handles: Handles,
+        encoded: Encoded,
         /// How long the body ran. A number, because an outcome waits for each task of a large set.
         nanos: u64,
     },
@@ -72,7 +72,7 @@ pub(crate) struct Told {
 impl Taken {
     /// Another hand on it.
     fn share(&mut self) -> Arc<Outcome> {
-        let gone = Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos: 0 };
+        let gone = Outcome::Value { encoded: Encoded::default(), nanos: 0 };
         let shared = match std::mem::replace(self, Taken::Own(gone)) {
             Taken::Own(outcome) => Arc::new(outcome),
             Taken::Shared(outcome) => outcome,
@@ -117,6 +117,15 @@ impl Slot {
         told
     }
 
+    /// Takes the outcome if it is there now.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        let mut state = self.state();
+        match &*state {
+            State::Settled(_) => Some(take(&mut state)),
+            State::Pending { .. } | State::Taken { .. } => None,
+        }
+    }
+
     /// Takes the outcome once it is there; `None` if it was taken before.
     pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.state();
@@ -128,14 +137,7 @@ impl Slot {
                 Poll::Pending
             }
             State::Taken { .. } => Poll::Ready(None),
-            State::Settled(outcome) => {
-                let cancelled = is_cancelled(outcome);
-                let State::Settled(outcome) = std::mem::replace(&mut *state, State::Taken { cancelled })
-                else {
-                    unreachable!("the state was looked at under the lock")
-                };
-                Poll::Ready(Some(outcome))
-            }
+            State::Settled(_) => Poll::Ready(Some(take(&mut state))),
         }
     }
 
@@ -193,6 +195,15 @@ impl Slot {
             State::Settled(outcome) => Some((callback, outcome.share())),
             State::Taken { .. } => None,
         }
+    }
+}
+
+/// Takes an outcome that is there.
+fn take(state: &mut State) -> Taken {
+    let cancelled = matches!(state, State::Settled(outcome) if is_cancelled(outcome));
+    match std::mem::replace(state, State::Taken { cancelled }) {
+        State::Settled(outcome) => outcome,
+        State::Pending { .. } | State::Taken { .. } => unreachable!("the state was looked at under the lock"),
     }
 }
 

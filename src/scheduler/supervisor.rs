@@ -431,7 +431,7 @@ impl Engine {
             }
             Kind::StartRefused => Start::Failed(launch::start_refused(&body)),
             Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge => {
-                Start::Failed(refused_start(&Reply { kind, nanos, first: 0, body, handles }))
+                Start::Failed(refused_start(&Reply { kind, nanos, whole: false, first: 0, body, handles }))
             }
             _ => Start::OutOfTurn(kind),
         }

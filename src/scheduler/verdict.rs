@@ -7,6 +7,7 @@ use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
 use crate::wire::frame::Kind;
 
+use super::encoded::Encoded;
 use super::job::{Job, Reply};
 use super::later::Later;
 use super::machine::Verdict;
@@ -72,7 +73,8 @@ pub(crate) fn failed_call(task: &'static str, kind: Option<Kind>, bytes: &[u8], 
         return untold(task);
     };
     let nanos = if kind == Kind::ResultTooLarge { codec::decode(bytes).unwrap_or_default() } else { 0 };
-    let reply = Reply { kind, nanos, first: 0, body: bytes.to_vec(), handles: Handles::default() };
+    let reply =
+        Reply { kind, nanos, whole: false, first: 0, body: bytes.to_vec(), handles: Handles::default() };
     match attempt(task, Verdict::Replied(reply), limit) {
         Outcome::Failed(error) => error,
         Outcome::Value { .. } => untold(task),
@@ -87,9 +89,9 @@ pub(crate) fn untold(task: &'static str) -> TaskError {
 fn attempted(job: &Job, verdict: Verdict<Reply>, limit: u64, later: &mut Later) -> Outcome {
     let task = job.slot.task;
     match (&job.chunk, verdict) {
-        (Some(chunk), Verdict::Replied(Reply { kind: Kind::Done, nanos, first, body, handles })) => {
+        (Some(chunk), Verdict::Replied(Reply { kind: Kind::Done, nanos, first, body, handles, .. })) => {
             match chunk.finish(first, Message { bytes: body, handles }, later) {
-                Ok(()) => Outcome::Value { bytes: Vec::new(), handles: Handles::default(), nanos },
+                Ok(()) => Outcome::Value { encoded: Encoded::default(), nanos },
                 Err(()) => Outcome::Failed(untold(task)),
             }
         }
@@ -100,7 +102,7 @@ fn attempted(job: &Job, verdict: Verdict<Reply>, limit: u64, later: &mut Later) 
 /// The same of one call.
 pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -> Outcome {
     let failed = |ran, kind| Outcome::Failed(TaskError::new(task, ran, kind));
-    let Reply { kind, nanos, body, handles, .. } = match verdict {
+    let Reply { kind, nanos, whole, mut body, handles, .. } = match verdict {
         Verdict::Replied(reply) => reply,
         Verdict::Failed(ran, kind) => return failed(ran, kind),
     };
@@ -109,7 +111,8 @@ pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
     };
     match kind {
-        Kind::Done | Kind::Failed => Outcome::Value { bytes: body, handles, nanos },
+        Kind::Done if whole && handles.is_empty() => Outcome::Value { encoded: Encoded::Whole(body), nanos },
+        Kind::Done | Kind::Failed => Outcome::Value { encoded: Encoded::take(&mut body, handles), nanos },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
             Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),
             Err(message) => failed(Ran::Maybe, TaskErrorKind::Protocol { message }),

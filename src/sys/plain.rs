@@ -85,6 +85,30 @@ pub(crate) fn under_other_name<A: Lifeless, B>(value: A) -> Result<B, A> {
     Ok(unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, B>(&value) })
 }
 
+/// The memory of a vector of bytes or of a text, if `value` is one and has so many bytes.
+#[inline]
+pub(crate) fn into_bytes<A>(value: A, has: impl FnOnce(usize) -> bool) -> Result<Vec<u8>, A> {
+    let len = if id_of::<A>() == TypeId::of::<Vec<u8>>() {
+        // SAFETY: it is one, as neither of the types has a lifetime.
+        unsafe { &*std::ptr::from_ref(&value).cast::<Vec<u8>>() }.len()
+    } else if id_of::<A>() == TypeId::of::<String>() {
+        // SAFETY: as above.
+        unsafe { &*std::ptr::from_ref(&value).cast::<String>() }.len()
+    } else {
+        return Err(value);
+    };
+    if !has(len) {
+        return Err(value);
+    }
+    let value = ManuallyDrop::new(value);
+    Ok(match id_of::<A>() == TypeId::of::<String>() {
+        // SAFETY: the types were compared. The value is read once and not dropped in its old place.
+        true => unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, String>(&value) }.into_bytes(),
+        // SAFETY: as above.
+        false => unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, Vec<u8>>(&value) },
+    })
+}
+
 /// What `value` refers to, if it is a `&[T]` or a `&Vec<T>`.
 #[inline]
 pub(crate) fn referred<T: Copy + 'static, V>(value: &V) -> Option<&[T]> {
@@ -189,6 +213,19 @@ mod test {
         assert_eq!(number_bytes(&(1_u8,)), None);
         assert_eq!(number_bytes("text"), None);
         assert_eq!(number_bytes(&[1_u8][..]), None);
+    }
+
+    #[test]
+    fn bytes_and_text_give_their_memory() {
+        let text = "text".repeat(10);
+        let place = text.as_ptr();
+        let bytes = into_bytes(text, |len| len == 40).expect("it is a text");
+        assert_eq!(bytes.as_ptr(), place);
+        let bytes = into_bytes(bytes, |_| true).expect("it is bytes");
+        assert_eq!((bytes.as_ptr(), bytes.len()), (place, 40));
+        assert!(into_bytes(bytes, |len| len < 40).is_err());
+        assert!(into_bytes(vec![1_i8], |_| true).is_err());
+        assert!(into_bytes("text", |_| true).is_err());
     }
 
     #[test]

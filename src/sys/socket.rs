@@ -15,7 +15,7 @@ use super::fd::above_standard;
 use crate::primitive::{MODELLED, interleave, thread};
 
 /// Bytes that may be on their way: what is large takes fewer turns then. Where the system allows less, it is that.
-const ROOM: usize = 1 << 20;
+const ROOM: usize = 4 << 20;
 
 /// A connected pair: the parent's end and the worker's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -7,14 +7,40 @@ use std::cell::{Cell, OnceCell};
 
 /// Bytes that can be given away.
 pub(crate) struct Body {
+    /// What comes before the bytes, elsewhere in memory.
+    lead: Lead,
     bytes: Cell<Vec<u8>>,
     /// What followed the part that was given away.
     after: OnceCell<Vec<u8>>,
 }
 
+/// Few bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lead {
+    bytes: [u8; LEAD_MAX],
+    len: usize,
+}
+
+pub(crate) const LEAD_MAX: usize = 10;
+
+impl Lead {
+    /// The first so many of these.
+    pub(crate) fn new(bytes: [u8; LEAD_MAX], len: usize) -> Lead {
+        Lead { bytes, len: len.min(LEAD_MAX) }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 impl Body {
     pub(crate) fn new(bytes: Vec<u8>) -> Body {
-        Body { bytes: Cell::new(bytes), after: OnceCell::new() }
+        Body::led_by(Lead::default(), bytes)
+    }
+
+    pub(crate) fn led_by(lead: Lead, bytes: Vec<u8>) -> Body {
+        Body { lead, bytes: Cell::new(bytes), after: OnceCell::new() }
     }
 
     /// Reads from the beginning.
@@ -24,14 +50,19 @@ impl Body {
         // SAFETY: these are the initialised bytes of the vector. Whoever holds this slice, or a part of it, borrows the
         // body exclusively, by way of the source, so nobody but the source touches the vector, which does so in
         // `give` only: there it sees to it that the slice is not used any more.
-        let rest = unsafe { std::slice::from_raw_parts(start, len) };
-        Source { rest: Cell::new(rest), lent: Cell::new(false), body: Some(self) }
+        let bytes = unsafe { std::slice::from_raw_parts(start, len) };
+        let body = &*self;
+        let lead = body.lead.as_slice();
+        let (rest, next) = if lead.is_empty() { (bytes, &[][..]) } else { (lead, bytes) };
+        Source { rest: Cell::new(rest), next: Cell::new(next), lent: Cell::new(false), body: Some(body) }
     }
 }
 
 /// Reads bytes, front to back.
 pub(crate) struct Source<'de> {
     rest: Cell<&'de [u8]>,
+    /// What comes when there is no rest. Nothing is read in one piece of both.
+    next: Cell<&'de [u8]>,
     /// Somebody has a part of the bytes for as long as they live.
     lent: Cell<bool>,
     /// Where the bytes are, if they can be given away.
@@ -45,19 +76,28 @@ impl<'de> Source<'de> {
     /// Reads bytes that stay where they are.
     #[inline]
     pub(crate) fn new(bytes: &'de [u8]) -> Source<'de> {
-        Source { rest: Cell::new(bytes), lent: Cell::new(false), body: None }
+        Source { rest: Cell::new(bytes), next: Cell::new(&[]), lent: Cell::new(false), body: None }
     }
 
     /// How many bytes are left.
     #[inline]
     pub(crate) fn left(&self) -> usize {
-        self.rest.get().len()
+        self.rest.get().len() + self.next.get().len()
+    }
+
+    /// The next bytes, as far as they are in one piece.
+    #[inline]
+    fn rest(&self) -> &'de [u8] {
+        if self.rest.get().is_empty() {
+            self.rest.set(self.next.take());
+        }
+        self.rest.get()
     }
 
     /// Takes the next bytes for a look; `None` if there are not so many.
     #[inline]
     pub(crate) fn read<R>(&self, len: usize, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let (taken, rest) = self.rest.get().split_at_checked(len)?;
+        let (taken, rest) = self.rest().split_at_checked(len)?;
         self.rest.set(rest);
         // They are lent for the time of the look, so that whoever looks cannot make the source give them away.
         let before = self.lent.replace(true);
@@ -69,6 +109,9 @@ impl<'de> Source<'de> {
     /// Takes all bytes that are left, if a look at them gives something.
     #[inline]
     pub(crate) fn all<R>(&self, look: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        if !self.next.get().is_empty() {
+            return None;
+        }
         let seen = look(self.rest.get());
         if seen.is_some() {
             self.rest.set(&[]);
@@ -79,7 +122,7 @@ impl<'de> Source<'de> {
     /// Takes the next bytes by value.
     #[inline]
     pub(crate) fn array<const N: usize>(&self) -> Option<[u8; N]> {
-        let (taken, rest) = self.rest.get().split_first_chunk()?;
+        let (taken, rest) = self.rest().split_first_chunk()?;
         self.rest.set(rest);
         Some(*taken)
     }
@@ -90,7 +133,7 @@ impl<'de> Source<'de> {
         if len == 0 {
             return Some(&[]);
         }
-        let (taken, rest) = self.rest.get().split_at_checked(len)?;
+        let (taken, rest) = self.rest().split_at_checked(len)?;
         self.rest.set(rest);
         self.lent.set(true);
         Some(taken)
@@ -107,7 +150,7 @@ impl<'de> Source<'de> {
     }
 
     fn give_large(&self, body: &'de Body, len: usize) -> Option<Vec<u8>> {
-        let (_, after) = self.rest.get().split_at_checked(len)?;
+        let (_, after) = self.rest().split_at_checked(len)?;
         if body.after.get().is_some() {
             return None;
         }
@@ -178,6 +221,18 @@ mod test {
         let mut wasteful = Vec::with_capacity(1 << 20);
         wasteful.resize(20_000, 1);
         assert_eq!(Body::new(wasteful).source().give(20_000), None);
+    }
+
+    #[test]
+    fn bytes_behind_a_lead_are_given_as_they_are() {
+        let (body, copy, place) = body(20_000);
+        let mut body = Body::led_by(Lead::new([7; LEAD_MAX], 2), body.bytes.into_inner());
+        let source = body.source();
+        assert_eq!((source.left(), source.all(|bytes| Some(bytes.len()))), (20_002, None));
+        assert_eq!(source.read(3, <[u8]>::len), None, "they are not in one piece");
+        assert_eq!((source.array(), source.left()), (Some([7, 7]), 20_000));
+        let given = source.give(20_000).expect("nobody else needs them");
+        assert_eq!((given.as_ptr(), given, source.left()), (place, copy, 0));
     }
 
     #[test]

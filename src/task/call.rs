@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 
 use super::Task;
+use crate::sys::plain;
+use crate::sys::source::LEAD_MAX;
 use crate::transport::Message;
 use crate::wire::attach::{self, Handles};
 use crate::wire::codec::{self, EncodeError, Source};
@@ -21,6 +23,8 @@ pub struct Call<'a> {
     output: &'a mut Message,
     /// The largest result that may be sent, in bytes.
     limit: usize,
+    /// The output may be the result's own memory.
+    may_be_whole: bool,
     stages: &'a dyn Stages,
 }
 
@@ -37,6 +41,8 @@ pub(crate) trait Stages {
 #[derive(Debug)]
 pub enum Reply {
     Ok,
+    /// The output is the memory of the result, a vector of bytes or a text.
+    Whole,
     Panicked(Payload),
     ArgsDecode(String),
     ResultEncode(String),
@@ -56,7 +62,12 @@ impl<'a> Call<'a> {
         limit: usize,
         stages: &'a dyn Stages,
     ) -> Call<'a> {
-        Call { args, handles, output, limit, stages }
+        Call { args, handles, output, limit, may_be_whole: false, stages }
+    }
+
+    /// The result need not be copied to be sent.
+    pub(crate) fn may_be_whole(self) -> Call<'a> {
+        Call { may_be_whole: true, ..self }
     }
 
     /// [`Call::run`] of the task `T`, whose own bounds say that its result can be encoded. So a compiler that
@@ -85,6 +96,14 @@ impl<'a> Call<'a> {
         let result = match result {
             Ok(result) => result,
             Err(payload) => return Reply::Panicked(payload),
+        };
+        let fits = |len| (LARGE..self.limit.saturating_sub(LEAD_MAX)).contains(&len);
+        let result = match plain::into_bytes(result, |len| self.may_be_whole && fits(len)) {
+            Ok(bytes) => {
+                self.output.bytes = bytes;
+                return Reply::Whole;
+            }
+            Err(result) => result,
         };
         // Dropped inside the guard as well: the user's `Drop` is the user's code.
         let Message { bytes, handles } = self.output;
@@ -130,6 +149,9 @@ impl Payload {
         format!("panicked while {what}: {}", self.0.as_deref().unwrap_or("non-string payload"))
     }
 }
+
+/// Below this size, a copy into memory that is there costs less than memory of its own.
+pub(crate) const LARGE: usize = 16 << 10;
 
 /// Runs user code and turns a panic into its payload.
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Payload> {

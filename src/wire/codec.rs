@@ -18,6 +18,7 @@ use super::bounded::{
 };
 
 pub(crate) use crate::sys::source::{Body, Source};
+use crate::sys::source::{LEAD_MAX, Lead};
 
 /// Why a value has no bytes.
 #[derive(Debug)]
@@ -108,9 +109,25 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     decode_borrowed(&Source::new(bytes))
 }
 
+/// What comes before the bytes of a vector of bytes, or of a text, of this length.
+pub(crate) fn lead(len: usize) -> Lead {
+    let mut bytes = [0; LEAD_MAX];
+    // There is room for the longest.
+    let written = postcard::to_slice(&len, &mut bytes).map_or(0, |written| written.len());
+    Lead::new(bytes, written)
+}
+
+/// A vector of bytes, or a text, that comes without its lead.
+pub(crate) fn whole(bytes: Vec<u8>) -> Body {
+    Body::led_by(lead(bytes.len()), bytes)
+}
+
 /// The value that all of `bytes` are; their memory may become a part of it.
 pub(crate) fn decode_owned<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, String> {
-    decode_borrowed(&Body::new(bytes).source())
+    match plain::number_of(&bytes) {
+        Some(number) => Ok(number),
+        None => decode_borrowed(&Body::new(bytes).source()),
+    }
 }
 
 /// The value that all bytes of `source` are. Text and bytes are borrowed where the type allows it.

@@ -71,6 +71,9 @@ const KINDS: [Kind; 17] = [
     Kind::Results,
 ];
 
+/// The bit of the first byte that says so of the body.
+const WHOLE: u8 = 0x80;
+
 /// Everything about a frame but its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -85,6 +88,8 @@ pub(crate) struct Header {
     /// How many descriptors come with the first byte of the frame. Zero but for the kinds whose body is a value of the
     /// user's.
     pub(crate) handles: u8,
+    /// The value that the body is, is a vector of bytes or a text, and the body its memory. For `Run` and `Done` only.
+    pub(crate) whole: bool,
     /// Which call, counted per worker.
     pub(crate) seq: u64,
     /// How long the body of the task ran; a size for `ResultTooLarge`. For `Run`: how long the body may run,
@@ -162,13 +167,24 @@ impl Kind {
 impl Header {
     /// A header with everything else zero.
     pub(crate) fn new(kind: Kind) -> Header {
-        Header { kind, fault: 0, attempt: 0, task: 0, handles: 0, seq: 0, nanos: 0, len: 0, deadline: 0 }
+        Header {
+            kind,
+            fault: 0,
+            attempt: 0,
+            task: 0,
+            handles: 0,
+            whole: false,
+            seq: 0,
+            nanos: 0,
+            len: 0,
+            deadline: 0,
+        }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         // Kinds count from 1, so that a stream of zeros is not a frame.
-        bytes[0] = self.kind as u8 + 1;
+        bytes[0] = (self.kind as u8 + 1) | if self.whole { WHOLE } else { 0 };
         bytes[1] = self.fault;
         bytes[2..4].copy_from_slice(&self.attempt.to_le_bytes());
         bytes[4..7].copy_from_slice(&self.task.to_le_bytes()[..3]);
@@ -182,14 +198,18 @@ impl Header {
 
     pub(crate) fn from_bytes(bytes: &[u8; HEADER], limit: u64) -> Result<Header, Malformed> {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let kind =
-            KINDS.get(usize::from(bytes[0]).wrapping_sub(1)).copied().ok_or(Malformed::Kind(bytes[0]))?;
+        let whole = bytes[0] & WHOLE != 0;
+        let kind = usize::from(bytes[0] & !WHOLE).wrapping_sub(1);
+        let kind = KINDS.get(kind).copied().ok_or(Malformed::Kind(bytes[0]))?;
         let attempt = u16::from_le_bytes([bytes[2], bytes[3]]);
         let task = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], 0]);
         let handles = bytes[7];
         let deadline = word(32);
         let fault = bytes[1];
         let may_bring_a_fault = cfg!(feature = "faults") && kind == Kind::Run;
+        if whole && !matches!(kind, Kind::Run | Kind::Done) {
+            return Err(Malformed::Kind(bytes[0]));
+        }
         if (fault != 0 && !may_bring_a_fault) || (kind != Kind::Run && (attempt, deadline) != (0, 0)) {
             return Err(Malformed::Padding);
         }
@@ -202,6 +222,7 @@ impl Header {
             attempt,
             task,
             handles,
+            whole,
             seq: word(8),
             nanos: word(16),
             len: word(24),
@@ -314,7 +335,8 @@ mod test {
         let (attempt, deadline) = if kind == Kind::Run { (513, u64::MAX - 1) } else { (0, 0) };
         let handles = if kind.may_have_handles() { 253 } else { 0 };
         let (task, seq, len) = (0x05_6789, 1 << 40, len as u64);
-        let header = Header { kind, fault: 0, attempt, task, handles, seq, nanos: 77, len, deadline };
+        let whole = matches!(kind, Kind::Run | Kind::Done);
+        let header = Header { kind, fault: 0, attempt, task, handles, whole, seq, nanos: 77, len, deadline };
         Frame { header, body, handles: Handles::default() }
     }
 

@@ -119,7 +119,7 @@ impl Worker {
         let limit = self.limit.min(records::RECORD_MAX - 1);
         let call = Call::new(&source, Handles::default(), &mut self.output, limit, &stages);
         match (entry.run)(call) {
-            Reply::Ok => Kind::Done,
+            Reply::Ok | Reply::Whole => Kind::Done,
             Reply::Panicked(payload) => self.put(Kind::Panicked, &panic::describe(payload)),
             Reply::ArgsDecode(message) => self.put(Kind::ArgsRefused, &message),
             Reply::ResultEncode(message) => self.put(Kind::ResultRefused, &message),

@@ -59,7 +59,8 @@ pub(crate) fn serve(serve: Serve) -> Served {
     };
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut worker = Worker { speaker, desk, limit, max_rss, code: 0, output: Message::default() };
+    let mut worker =
+        Worker { speaker, desk, limit, max_rss, code: 0, output: Message::default(), whole: false };
     if !initializer
         && (worker.ready(&Message::default()).is_err() && work == Work::Pool || work == Work::Prepare)
     {
@@ -100,6 +101,8 @@ pub(super) struct Worker {
     /// How the last task ended.
     code: i32,
     pub(super) output: Message,
+    /// The output is the memory of a result.
+    whole: bool,
 }
 
 /// The steps of one call, told to the parent through the board, and to the task itself as what runs now.
@@ -180,7 +183,7 @@ impl Worker {
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.reply(Header { seq, nanos, ..Header::new(kind) })?;
+        self.reply(Header { seq, nanos, whole: self.whole, ..Header::new(kind) })?;
         faults::hit(Point::Replied)?;
         self.look_after_itself(nanos)
     }
@@ -231,12 +234,20 @@ impl Worker {
     /// Calls the function that a frame names and leaves the body of the reply in `output`.
     fn call(&mut self, frame: Frame, stages: &dyn Stages) -> Kind {
         self.output.bytes.clear();
+        self.whole = false;
         panic::begin(frame.header.seq);
         let Some(entry) = Registry::get().entry(TaskNumber(frame.header.task)) else {
             return self.say(Kind::ArgsRefused, &"the worker does not know this task");
         };
-        let mut args = Body::new(frame.body);
-        match (entry.run)(Call::new(&args.source(), frame.handles, &mut self.output, self.limit, stages)) {
+        let mut args = if frame.header.whole { codec::whole(frame.body) } else { Body::new(frame.body) };
+        let source = args.source();
+        let call = Call::new(&source, frame.handles, &mut self.output, self.limit, stages);
+        let is_task = frame.header.kind == Kind::Run;
+        match (entry.run)(if is_task { call.may_be_whole() } else { call }) {
+            Reply::Whole => {
+                self.whole = true;
+                Kind::Done
+            }
             // The second variant of an enum is how serde tells an `Err`.
             Reply::Ok if entry.fallible && self.output.bytes.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,

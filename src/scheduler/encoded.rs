@@ -1,0 +1,122 @@
+//! Encoded values that wait: arguments for a worker, results for their caller.
+
+use std::ops::Deref;
+
+use serde::de::DeserializeOwned;
+
+use crate::transport::Message;
+use crate::wire::attach::{Handle, Handles};
+use crate::wire::codec;
+
+use super::verdict;
+use crate::error::TaskError;
+
+/// One value. Few bytes take no memory of their own.
+#[derive(Debug)]
+pub(crate) enum Encoded {
+    Few {
+        len: u8,
+        bytes: [u8; FEW],
+    },
+    Many(Vec<u8>),
+    /// A vector of bytes, or a text, that is its own memory: its lead is left out.
+    Whole(Vec<u8>),
+    /// It holds handles.
+    Attached(Box<Message>),
+}
+
+const FEW: usize = 22;
+
+impl Default for Encoded {
+    fn default() -> Encoded {
+        Encoded::Few { len: 0, bytes: [0; FEW] }
+    }
+}
+
+impl Encoded {
+    pub(crate) fn copy(bytes: &[u8]) -> Encoded {
+        let mut few = [0; FEW];
+        match few.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Encoded::Few { len: bytes.len() as u8, bytes: few }
+            }
+            None => Encoded::Many(bytes.to_vec()),
+        }
+    }
+
+    /// Takes the bytes, or copies them if they are few and leaves the memory.
+    pub(crate) fn take(encoded: &mut Vec<u8>, handles: Handles) -> Encoded {
+        if !handles.is_empty() {
+            return Encoded::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
+        }
+        if encoded.len() > FEW {
+            return Encoded::Many(std::mem::take(encoded));
+        }
+        let few = Encoded::copy(encoded);
+        encoded.clear();
+        few
+    }
+
+    pub(crate) fn handles(&self) -> &[Handle] {
+        match self {
+            Encoded::Attached(message) => message.handles.as_slice(),
+            Encoded::Few { .. } | Encoded::Many(_) | Encoded::Whole(_) => &[],
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Encoded::Whole(_))
+    }
+
+    /// Appends all of it.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        if let Encoded::Whole(bytes) = self {
+            out.extend_from_slice(codec::lead(bytes.len()).as_slice());
+        }
+        out.extend_from_slice(self);
+    }
+
+    /// It holds handles.
+    pub(crate) fn is_attached(&self) -> bool {
+        matches!(self, Encoded::Attached(_))
+    }
+
+    /// The result of a task. Decoding it is the user's code.
+    pub(crate) fn decode<T: DeserializeOwned>(&self, task: &'static str) -> Result<T, TaskError> {
+        let handles = match self {
+            Encoded::Attached(message) => message.handles.clone(),
+            Encoded::Whole(bytes) => return decode_whole(task, bytes.clone()),
+            Encoded::Few { .. } | Encoded::Many(_) => Handles::default(),
+        };
+        verdict::decoded(task, handles, || codec::decode(self))
+    }
+
+    /// The same, and its memory may become that of the value.
+    pub(crate) fn decode_owned<T: DeserializeOwned>(self, task: &'static str) -> Result<T, TaskError> {
+        let (bytes, handles) = match self {
+            Encoded::Few { .. } => return self.decode(task),
+            Encoded::Many(bytes) => (bytes, Handles::default()),
+            Encoded::Whole(bytes) => return decode_whole(task, bytes),
+            Encoded::Attached(message) => (message.bytes, message.handles),
+        };
+        verdict::decoded(task, handles, || codec::decode_owned(bytes))
+    }
+}
+
+fn decode_whole<T: DeserializeOwned>(task: &'static str, bytes: Vec<u8>) -> Result<T, TaskError> {
+    verdict::decoded(task, Handles::default(), || codec::decode_borrowed(&codec::whole(bytes).source()))
+}
+
+/// The bytes of the value, without the lead of one that is its own memory.
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Encoded::Few { len, bytes } => &bytes[..usize::from(*len)],
+            Encoded::Many(bytes) | Encoded::Whole(bytes) => bytes,
+            Encoded::Attached(message) => &message.bytes,
+        }
+    }
+}
