@@ -122,6 +122,7 @@ pub mod fuzz;
 mod interleavings;
 mod launch;
 mod limits;
+mod luck;
 mod manager;
 mod map;
 mod nested;

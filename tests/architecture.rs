@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors of `src/`, lowest first. A file uses lower floors, or files to its right on its own.
 const FLOORS: [&[&str]; 7] = [
-    &["faults", "sys", "park", "primitive", "worker_event", "error"],
+    &["faults", "sys", "park", "luck", "primitive", "worker_event", "error"],
     &["wire"],
     &["task", "transport", "descriptor", "shared", "sync"],
     &["worker", "queue", "pipe"],

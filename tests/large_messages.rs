@@ -354,7 +354,7 @@ support::isolated! {
         let text = format!("{}.died\n{}", ledger.path(), text(3, 3 * MIB));
         assert!(patient.submit(pass_on_in_the_end, text.clone()).result().expect("a text") == text);
         std::fs::remove_file(text.lines().next().expect("a path")).expect("a worker has died");
-        let mut process = Process::new(pass_on_text, text.clone()).start().expect("a process");
+        let process = Process::new(pass_on_text, text.clone()).start().expect("a process");
         assert!(process.result().expect("a text") == text);
         pool.shutdown(true).wait();
     }

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use procpool::{Phase, ProcessPoolExecutor, Ran, TaskError, task};
 use support::{Event, Ledger, Signal};
 
-/// More than a worker takes out of its socket at once: what comes behind it stays there until it is asked for.
-const LONG: usize = 100_000;
+/// More than a worker takes out of its socket at once: what comes behind it stays there until it is asked for. And more
+/// than two items of a map may have that travel in one message.
+const LONG: usize = 150_000;
 
 fn rounds() -> u64 {
     std::env::var("PROCPOOL_ROUNDS").map_or(2_000, |rounds| rounds.parse().expect("a number of rounds"))

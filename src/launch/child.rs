@@ -15,7 +15,8 @@ use crate::faults::{Point, Rules};
 use crate::sys::leaf::Leaf;
 use crate::sys::limits::Bounds;
 use crate::sys::oom::OomCounts;
-use crate::sys::{fd, process, socket, threads};
+use crate::sys::threads::{self, Reserved};
+use crate::sys::{fd, process, socket};
 use crate::transport::Board;
 use crate::wire::codec;
 use crate::wire::frame::{Header, Kind};
@@ -42,6 +43,10 @@ pub(super) const DESCRIPTORS: usize = 14;
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
 pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launched, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
+    // The process library panics where it cannot make its two helper threads or its reactor, in one case on a thread of
+    // its own, where that ends the program: so the second of them is made here before the first.
+    let room = if AWAKE.load(Ordering::Relaxed) { Ok(None) } else { threads::reserve(2).map(Some) };
+    let room = room.map_err(|error| StartError::spawn("start a worker process", error))?;
     let own = process::own_pidfd()
         .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
@@ -54,13 +59,15 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
 
-    let oom_before = OomCounts::of(std::process::id());
+    let oom_before = OomCounts::own();
     let children_before = process::own_children();
     let spawned =
-        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs)).and_then(|pid| {
-            let watched = worker.faults.hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
-            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
-        });
+        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(
+            |pid| {
+                let watched = worker.faults.hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
+                watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
+            },
+        );
     match spawned {
         Ok((pid, pidfd)) => {
             let process = Process { pid, pidfd, oom_before, leaf };
@@ -147,7 +154,7 @@ pub(super) fn letter(hello: &Hello) -> Result<Vec<u8>, StartError> {
 /// The process library has all that it makes once.
 static AWAKE: AtomicBool = AtomicBool::new(false);
 
-fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
+fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd, room: Option<Reserved>) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
@@ -174,11 +181,7 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd) -> io::Result<u32> {
     if let Some(stderr) = &worker.stderr {
         command.stderr(Stdio::from(stderr.try_clone()?));
     }
-    // The library panics where it cannot make its two helper threads or its reactor, in one case on a thread of its
-    // own, where that ends the program: so the second of them is made here before the first.
-    if !AWAKE.load(Ordering::Relaxed) {
-        threads::headroom(2)?;
-    }
+    drop(room);
     let spawned = catch_unwind(AssertUnwindSafe(|| {
         async_io::block_on(async {});
         command.spawn()

@@ -22,7 +22,7 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
     let (socket, theirs) = socket::pair().map_err(failed)?;
     let (board, page) = Board::create().map_err(failed)?;
     let hello = child::hello(worker, 0, None, [0; 16], Role::Template);
-    let oom_before = OomCounts::of(std::process::id());
+    let oom_before = OomCounts::own();
     let maker = std::process::id();
     // What is left there would be written by the copy as well.
     let _ = io::stdout().flush();

@@ -260,7 +260,7 @@ impl Template {
         let leaf = child::leaf(worker, index)?;
         let letter =
             child::letter(&child::hello(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker))?;
-        let oom_before = OomCounts::of(std::process::id());
+        let oom_before = OomCounts::own();
         let attached = [own.as_fd(), page.as_fd(), theirs.as_fd()];
         self.asked = true;
         socket::send_with(self.socket.as_fd(), &letter, attached).map_err(failed)?;

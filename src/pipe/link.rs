@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use async_io::Async;
 
+use crate::luck::Luck;
 use crate::sys::ready::{self, Interest};
-use crate::transport::Luck;
 use crate::wire::attach::Handle;
 
 /// One end. Nothing blocks in it but [`Link::wait`], whatever mode the descriptor is in: other processes that share it

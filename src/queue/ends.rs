@@ -1,7 +1,6 @@
 //! The two sides of a queue.
 
 use std::fmt;
-use std::hint;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,12 +13,10 @@ use super::bell::Bell;
 use super::entry::{Entry, Item};
 use super::store::{Store, Tried};
 use crate::error::{GetError, JoinError, PutError};
+use crate::luck::Luck;
 use crate::sync::asynchronous;
 use crate::sync::patience::Patience;
 use crate::wire::attach::Handle;
-
-/// How often one looks whether something has come before one sleeps: about as long as it takes to sleep and be woken.
-const LOOKS: u32 = 200;
 
 /// The side of a queue that puts, from [`Queue::split`](crate::Queue::split) or [`Queue::producer`](crate::Queue::producer).
 ///
@@ -47,6 +44,7 @@ pub(super) struct PutSide {
     pub(super) parcels: Handle,
     /// What was last seen of consumers that have left.
     left: AtomicU64,
+    luck: Luck,
     pub(super) store: Arc<Store>,
 }
 
@@ -54,6 +52,7 @@ pub(super) struct PutSide {
 pub(super) struct GetSide {
     pub(super) bell: Bell,
     pub(super) parcels: Handle,
+    luck: Luck,
     /// Dropped after the bell: who looks then sees that it is gone.
     pub(super) store: Leaving,
 }
@@ -92,16 +91,6 @@ impl<T> fmt::Debug for Consumer<T> {
     }
 }
 
-/// Looks for a moment whether the wait is over.
-fn look(is_over: impl Fn() -> bool) {
-    for _ in 0..LOOKS {
-        if is_over() {
-            return;
-        }
-        hint::spin_loop();
-    }
-}
-
 fn size(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -110,7 +99,7 @@ impl<T> Producer<T> {
     pub(super) fn new(store: Arc<Store>, bell: Handle, parcels: Handle) -> Producer<T> {
         // Not what the store says: the first item is put after a look.
         let left = AtomicU64::new(u64::MAX);
-        let side = PutSide { bell: Bell::new(bell), parcels, left, store };
+        let side = PutSide { bell: Bell::new(bell), parcels, left, luck: Luck::default(), store };
         Producer { side: Arc::new(side), puts: PhantomData }
     }
 
@@ -176,7 +165,7 @@ impl<T> Producer<T> {
 
 impl<T: Serialize> Producer<T> {
     fn attempt(&self, entry: &mut Entry) -> Result<Tried<()>, PutError> {
-        let PutSide { bell, parcels, left, store } = &*self.side;
+        let PutSide { bell, parcels, left, store, .. } = &*self.side;
         store.put(entry, bell, parcels, left)
     }
 
@@ -184,7 +173,7 @@ impl<T: Serialize> Producer<T> {
         let mut entry = Entry::of(item)?;
         loop {
             if self.side.store.is_full() {
-                look(|| !self.side.store.is_full());
+                self.side.luck.linger(|| !self.side.store.is_full());
             }
             match self.attempt(&mut entry)? {
                 Tried::Done(()) => return Ok(()),
@@ -254,7 +243,7 @@ impl<T: Serialize> Producer<T> {
 
 impl<T> Consumer<T> {
     pub(super) fn new(store: Arc<Store>, bell: Handle, parcels: Handle) -> Consumer<T> {
-        let side = GetSide { bell: Bell::new(bell), parcels, store: Leaving(store) };
+        let side = GetSide { bell: Bell::new(bell), parcels, luck: Luck::default(), store: Leaving(store) };
         Consumer { side: Arc::new(side), gets: PhantomData }
     }
 
@@ -297,7 +286,9 @@ impl<T> Consumer<T> {
 impl<T: DeserializeOwned> Consumer<T> {
     fn get_until(&self, until: Option<Instant>) -> Result<T, GetError> {
         loop {
-            look(|| self.store().count() > 0);
+            if self.store().count() == 0 {
+                self.side.luck.linger(|| self.store().count() > 0);
+            }
             match self.attempt()? {
                 Tried::Done(item) => return item.decode(),
                 Tried::Wait if self.side.bell.wait(until)? => {}

@@ -7,8 +7,9 @@ use std::sync::{PoisonError, TryLockError};
 use rustix::event::epoll;
 
 use crate::error::Phase;
+use crate::luck::Luck;
 use crate::primitive::{AtomicBool, Mutex, MutexGuard};
-use crate::transport::{Bell, Board, Inbound, Luck, Outbound, Piece, Progress};
+use crate::transport::{Bell, Board, Inbound, Outbound, Piece, Progress};
 
 use super::listener::Listener;
 use super::poller::{Poller, Token};

@@ -27,5 +27,6 @@ pub(crate) mod loose;
 mod poller;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
+mod vanguard;
 pub(crate) mod verdict;
 mod watch;

@@ -25,6 +25,7 @@ use super::lane::Link;
 use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
+use super::vanguard::Vanguard;
 use super::verdict::refused_start;
 use super::watch::{TEMPLATE, Watch};
 
@@ -66,7 +67,9 @@ pub(crate) fn start(engine: Arc<Engine>) -> Result<(), StartError> {
         // Nobody waits for it if there is none.
         let _ = told.send(ready);
         if !failed {
-            Supervisor { stations: Vec::new(), watch: Watch::default(), engine }.run();
+            let starts_cost = !engine.worker.inline && engine.worker.forks.is_none();
+            let vanguard = if starts_cost { Vanguard::default() } else { Vanguard::none() };
+            Supervisor { stations: Vec::new(), watch: Watch::default(), vanguard, engine }.run();
         }
     };
     let failed = |error| StartError::spawn("start the pool's thread", error);
@@ -81,6 +84,7 @@ struct Supervisor {
     engine: Arc<Engine>,
     stations: Vec<Station>,
     watch: Watch,
+    vanguard: Vanguard,
 }
 
 /// What the supervisor knows of a lane.
@@ -118,6 +122,7 @@ impl Supervisor {
             let idle = commands.is_empty();
             for command in commands {
                 match command {
+                    Command::Launch(lane) if self.vanguard.holds_back(lane, Instant::now()) => {}
                     Command::Launch(lane) => self.launch(lane),
                     Command::Terminate(lane) => self.signal(lane, Process::terminate),
                     Command::Kill(lane) => self.signal(lane, Process::kill),
@@ -135,6 +140,11 @@ impl Supervisor {
                 return;
             }
             let now = Instant::now();
+            let behind = self.vanguard.follow(now);
+            if !behind.is_empty() {
+                behind.into_iter().for_each(|lane| self.launch(lane));
+                continue;
+            }
             if let Some(wake) = wake.filter(|wake| *wake <= now) {
                 // What came in time counts, however late this thread looks: the program may have been stopped.
                 if heard < wake {
@@ -153,7 +163,7 @@ impl Supervisor {
             let deaf = workers().filter_map(|worker| worker.deaf).min();
             let collect = workers().filter_map(|worker| worker.collect).min();
             let rest = (!unheard.is_empty()).then_some(now);
-            let until = [wake, deaf, collect, rest].into_iter().flatten().min();
+            let until = [wake, deaf, collect, rest, self.vanguard.until()].into_iter().flatten().min();
             self.hear(until);
             let now = if collect.is_some() { Instant::now() } else { now };
             let due = self.lanes(|worker| worker.collect.is_some_and(|at| at <= now));
@@ -224,6 +234,7 @@ impl Supervisor {
         });
         self.watch.keep(&self.engine);
         if let Err(error) = launched {
+            self.vanguard.pass();
             self.engine.tell([Event::Down { lane, end: Box::new(End::Unborn(error)), phases: Vec::new() }]);
         }
     }
@@ -267,6 +278,10 @@ impl Supervisor {
     }
 
     fn signal(&mut self, lane: LaneNo, send: fn(&Process)) {
+        // It may be one that was held back: it exists first.
+        self.vanguard.pass();
+        let behind = self.vanguard.follow(Instant::now());
+        behind.into_iter().for_each(|lane| self.launch(lane));
         if let Some(Station { worker: Some(worker), .. }) = self.stations.get(lane.0) {
             send(&worker.process);
         }
@@ -346,6 +361,7 @@ impl Supervisor {
                 Heard::Start(frame) => match self.engine.judge_start(frame) {
                     Start::Up => {
                         listener.ready = true;
+                        self.vanguard.pass();
                         events.push(Event::Up { lane });
                     }
                     // Its death tells the machine.
@@ -390,6 +406,7 @@ impl Supervisor {
         }
         self.listen(lane, TO_THE_END);
         let Some(worker) = self.stations[lane.0].worker.take() else { return };
+        self.vanguard.pass();
         self.engine.poller.remove(worker.process.ended());
         let front = self.engine.front(lane);
         let pid = worker.process.pid();

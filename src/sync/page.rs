@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::luck::Luck;
 use crate::sys::own_pid::own_pid;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process;
@@ -60,6 +61,7 @@ pub(crate) struct Page {
     attached: PerProcess<Attached>,
     /// Where the members are, if the object has any.
     members: Option<Members>,
+    luck: Luck,
 }
 
 /// The lock, held by this process.
@@ -122,7 +124,7 @@ impl Page {
         );
         let map = Arc::new(map);
         let members = has_members.then(|| Members::new(Arc::clone(&map))).transpose()?;
-        let page = Page { map, handle, attached: PerProcess::new(), members };
+        let page = Page { map, handle, attached: PerProcess::new(), members, luck: Luck::default() };
         page.attached()?;
         Ok(page)
     }
@@ -132,7 +134,13 @@ impl Page {
     pub(super) fn in_another_process(&self) -> Page {
         let map = Arc::clone(&self.map);
         let members = self.members.as_ref().map(|_| Members::new(Arc::clone(&map)).unwrap());
-        let page = Page { map, handle: self.handle.clone(), attached: PerProcess::new(), members };
+        let page = Page {
+            map,
+            handle: self.handle.clone(),
+            attached: PerProcess::new(),
+            members,
+            luck: Luck::default(),
+        };
         page.attached().unwrap();
         page
     }
@@ -212,9 +220,25 @@ impl Page {
         let owner = attached.lock.owner();
         let taken = match word::try_lock(&self.lock_word(), owner) {
             Some(suspect) => Ok(suspect),
-            None => word::lock(&self.lock_word(), owner, &mut || patience.until()),
+            None => match self.linger_for_lock(owner, patience) {
+                Some(suspect) => Ok(suspect),
+                None => word::lock(&self.lock_word(), owner, &mut || patience.until()),
+            },
         };
         Ok(taken.map(|suspect| self.locked(attached, suspect)))
+    }
+
+    /// Waits for the lock without sleeping, as most are held for less time than sleep takes: nobody has to wake who waits
+    /// here, and where there are more processes than processors, the one that holds it has its turn.
+    fn linger_for_lock(&self, owner: u32, patience: &Patience<'_>) -> Option<bool> {
+        let mut taken = None;
+        patience.until()?;
+        self.luck.linger(|| {
+            let is_free = self.lock_word().load() as u32 & OWNER == 0;
+            taken = is_free.then(|| word::try_lock(&self.lock_word(), owner)).flatten();
+            taken.is_some()
+        });
+        taken
     }
 
     #[inline]

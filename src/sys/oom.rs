@@ -5,7 +5,9 @@
 //! count of the whole machine is what is left. That makes the answer a hint: another process may have been
 //! the victim.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 
 /// The counts at some moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,19 +19,31 @@ pub(crate) struct OomCounts {
 }
 
 impl OomCounts {
+    /// The counts that concern this process. What kills in its group is a kill on the machine as well: so while there
+    /// was none on the machine, its group is asked only once.
+    pub(crate) fn own() -> OomCounts {
+        static KNOWN: Mutex<(String, OomCounts)> =
+            Mutex::new((String::new(), OomCounts { group: None, machine: None }));
+        let (groups, machine) = (groups_of("self"), machine());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if machine.is_none() || known.1.machine != machine || known.0 != groups {
+            let group = group_in(&groups);
+            *known = (groups, OomCounts { group, machine });
+        }
+        known.1.clone()
+    }
+
     /// The counts that concern a process which has not been reaped.
-    pub(crate) fn of(pid: u32) -> OomCounts {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let group = files(&groups).find_map(|file| {
-            let kills = count_in(&file)?;
-            Some((file, kills))
-        });
-        OomCounts { group, machine: count_in("/proc/vmstat") }
+    fn of(pid: u32) -> OomCounts {
+        OomCounts { group: group_in(&groups_of(&pid.to_string())), machine: machine() }
     }
 
     /// Whether the killer struck since then; `self` is of the parent at the start of a worker, `pid` the dead
     /// worker. `None` where nothing can be read.
     pub(crate) fn struck_since(&self, pid: u32) -> Option<bool> {
+        if self.machine.is_some() && self.machine == machine() {
+            return Some(false);
+        }
         let again = self.group.as_ref().and_then(|(file, _)| Some((file.clone(), count_in(file)?)));
         let mut last = OomCounts::of(pid);
         // Version 1 shows the root as the group of every dead process.
@@ -65,8 +79,27 @@ fn files(groups: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
+fn groups_of(process: &str) -> String {
+    fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default()
+}
+
+fn group_in(groups: &str) -> Option<(String, u64)> {
+    files(groups).find_map(|file| {
+        let kills = count_in(&file)?;
+        Some((file, kills))
+    })
+}
+
+/// The kills on this machine.
+fn machine() -> Option<u64> {
+    count_in("/proc/vmstat")
+}
+
 fn count_in(file: &str) -> Option<u64> {
-    kills(&fs::read_to_string(file).ok()?)
+    // The kernel makes all of the text for each read: so it is read in one go.
+    let mut text = Vec::with_capacity(16 << 10);
+    File::open(file).ok()?.take(1 << 20).read_to_end(&mut text).ok()?;
+    kills(&String::from_utf8(text).ok()?)
 }
 
 fn kills(text: &str) -> Option<u64> {

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
 /// The addresses below the stack of the thread that runs tasks.
 static GUARD: OnceLock<std::ops::Range<usize>> = OnceLock::new();
 static ON_OVERFLOW: OnceLock<fn()> = OnceLock::new();
@@ -17,9 +19,12 @@ pub(crate) fn watch(on_overflow: fn()) {
     let Some(lowest) = lowest_address() else { return };
     // In a copy of a worker they are there already, and the same: it runs its tasks on the same stack.
     let _ = (GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096), ON_OVERFLOW.set(on_overflow));
-    // The signal stack is used until the process ends.
-    let stack = Box::leak(vec![0_u8; ALT_STACK].into_boxed_slice());
-    let alternative = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: ALT_STACK };
+    // Memory of its own, which is none before it is used. That may be until the process ends.
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the kernel chooses the place, so nobody else has this memory.
+    let stack = unsafe { mmap_anonymous(std::ptr::null_mut(), ALT_STACK, access, MapFlags::PRIVATE) };
+    let Ok(stack) = stack else { return };
+    let alternative = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: ALT_STACK };
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // SAFETY: all-zero is a valid `sigaction` to be filled; the handler only does what a handler may, and
         // is not installed over somebody else's.

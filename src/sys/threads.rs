@@ -1,18 +1,37 @@
 //! Whether there is room for more threads.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-/// Fails unless so many more threads can be started now.
-pub(crate) fn headroom(count: usize) -> io::Result<()> {
-    let gate = Mutex::new(());
-    thread::scope(|scope| {
-        // They are all there until the gate opens.
-        let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let pass = || drop(gate.lock());
-        (0..count).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, pass).map(drop))
-    })
+/// Threads that are there and do nothing, so that others can take their place.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    gate: Option<mpsc::Sender<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// Fails unless so many more threads can be started now. They start meanwhile.
+pub(crate) fn reserve(count: usize) -> io::Result<Reserved> {
+    let (gate, closed) = mpsc::channel();
+    let closed = Arc::new(Mutex::new(closed));
+    let mut reserved = Reserved { gate: Some(gate), threads: Vec::new() };
+    for _ in 0..count {
+        let closed = Arc::clone(&closed);
+        // Nobody sends anything: it opens when the other end is gone.
+        let pass = move || drop(closed.lock().map(|closed| closed.recv()));
+        reserved.threads.push(thread::Builder::new().spawn(pass)?);
+    }
+    Ok(reserved)
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.gate = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// The threads of this process by their names, the calling one among them.

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use crate::luck::Luck;
 use crate::sys::socket;
 use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
 
 use super::arrivals::Arrivals;
 use super::bell::{Bell, Wish};
-use super::luck::Luck;
 use super::ring::{Popped, Reader};
 
 /// What a read gave.

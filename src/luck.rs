@@ -36,8 +36,7 @@ impl Luck {
         let began = Instant::now();
         let mut came = false;
         let mut in_time = true;
-        while !came && in_time {
-            thread::yield_now();
+        loop {
             for _ in 0..LOOKS {
                 came = is_there();
                 if came {
@@ -45,6 +44,10 @@ impl Luck {
                 }
                 spin_loop();
             }
+            if came || !in_time {
+                break;
+            }
+            thread::yield_now();
             // On a busy processor others had their turn for long, and sleep would have ended sooner.
             in_time = began.elapsed() < WAKE_UP;
         }
