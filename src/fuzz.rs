@@ -121,6 +121,7 @@ pub fn parent(bytes: &[u8]) {
     let flags = choices.or_zero();
     let settings = Settings {
         max_workers: 1 + usize::from(flags & 3),
+        processors: 1 + usize::from(flags >> 6 & 1),
         min_workers: usize::from(flags >> 2 & 1),
         idle_timeout: (flags & 8 != 0).then_some(Duration::from_millis(5)),
         max_tasks_per_child: (flags & 16 != 0).then_some(2),
@@ -262,6 +263,7 @@ impl Parent<'_> {
             cooperates: flags & 64 != 0,
             // What is many calls has no terms.
             divisible: flags & 0b10_0111 == 0,
+            quick: flags & 0b10_1111 == 0b1000,
             bundle: u64::from(flags >> 7),
             terms: Some(terms.into()),
         };

@@ -52,8 +52,15 @@ impl Engine {
         }
         let Order { timeout, cooperates, ref terms, ref arguments, .. } = *job;
         let divisible = job.chunk.is_some();
-        let spec =
-            Spec { bytes: arguments.len(), timeout, bundle, cooperates, divisible, terms: terms.clone() };
+        let spec = Spec {
+            bytes: arguments.len(),
+            timeout,
+            bundle,
+            cooperates,
+            divisible,
+            quick: false,
+            terms: terms.clone(),
+        };
         machine.submit(now, job, spec)
     }
 

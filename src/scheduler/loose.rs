@@ -170,7 +170,8 @@ impl Engine {
         if !self.lets_calls_go_together {
             return false;
         }
-        let appetite = core.machine.appetite();
+        let now = Instant::now();
+        let appetite = core.machine.appetite(now, core.batches.are_quick());
         match (appetite > 0, self.line.is_held()) {
             (true, true) => {}
             (false, false) => {
@@ -181,7 +182,7 @@ impl Engine {
         }
         let most = core.batches.most(self.line.len(), core.machine.max_workers());
         self.hand_on_portions(core, Some(appetite), most, later);
-        core.machine.dispatch(Instant::now(), effects);
+        core.machine.dispatch(now, effects);
         true
     }
 
@@ -206,7 +207,9 @@ impl Engine {
             let length = core.batches.length.unwrap_or(0);
             let members = Members::new(members, self.worker.limit, length);
             let (job, chunk) = Job::batch(arguments, members, 0);
-            let spec = Spec { bytes, divisible: true, ..Spec::default() };
+            // A task that comes behind these may need a worker that they leave asleep.
+            let quick = count.is_some() && core.batches.are_quick();
+            let spec = Spec { bytes, divisible: true, quick, ..Spec::default() };
             match core.machine.submit(now, job, spec) {
                 Ok(no) => core.has_batch(no, chunk),
                 Err(refusal) => refuse(&chunk, &refusal, later),

@@ -10,6 +10,8 @@ use super::machine::Ended;
 pub(crate) struct Settings {
     /// Places for workers; also the number of lanes.
     pub(crate) max_workers: usize,
+    /// How many of them can use a processor at once.
+    pub(crate) processors: usize,
     /// So many workers are kept, work or no work.
     pub(crate) min_workers: usize,
     /// A worker above the minimum that has nothing to do for so long ends.

@@ -24,7 +24,7 @@ impl<J: Clone, R> Machine<J, R> {
         while let Some(no) = self.front(now, effects) {
             if let Some(lane) = self.next_brisk(now, no) {
                 self.send(now, lane, no, effects);
-            } else if let Some(lane) = self.next_idle(no) {
+            } else if let Some(lane) = self.next_idle(now, no) {
                 self.feed_idle(now, lane, effects);
             } else {
                 break;
@@ -39,14 +39,30 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// How many more tasks find a worker at once, or one that is about to be free: what comes on top of that may as well
     /// wait before it is accepted. Without end if nothing is accepted any more.
-    pub(crate) fn appetite(&self) -> usize {
+    pub(crate) fn appetite(&self, now: Instant, quick: bool) -> usize {
         if self.refusal().is_some() {
             return usize::MAX;
         }
         let has_enough = |lane: &Lane| lane.is_up() && lane.sent.len() > 1;
-        let takes_more = |lane: &Lane| lane.is_usable() && !lane.silent && !has_enough(lane);
-        let open = self.lanes.iter().filter(|lane| takes_more(lane)).count();
-        open.saturating_sub(self.backlog.len())
+        let takes_more = |lane: &&Lane| lane.is_usable() && !lane.silent && !has_enough(lane);
+        let open = self.lanes.iter().filter(takes_more);
+        let (mut idle, mut awake) = (0, 0);
+        open.for_each(|lane| *if lane.sent.is_empty() { &mut idle } else { &mut awake } += 1);
+        if quick {
+            idle = self.unused_processors(now).min(idle);
+        }
+        (awake + idle).saturating_sub(self.backlog.len())
+    }
+
+    /// How many more workers could use a processor. Those that are held up by a slow task may be waiting for something.
+    fn unused_processors(&self, now: Instant) -> usize {
+        let works = |lane: &&Lane| !lane.sent.is_empty() && !lane.silent && !lane.is_stalled(now);
+        self.settings.processors.saturating_sub(self.lanes.iter().filter(works).count())
+    }
+
+    /// No worker is woken for this task, as others use all processors.
+    fn is_crowded_out(&self, now: Instant, no: TaskNo) -> bool {
+        self.task(no).spec.quick && self.unused_processors(now) == 0
     }
 
     /// Settles what waits for a worker that will never come.
@@ -94,7 +110,10 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// The first idle worker: the lowest lanes stay warm and the highest fall idle.
-    fn next_idle(&self, no: TaskNo) -> Option<LaneNo> {
+    fn next_idle(&self, now: Instant, no: TaskNo) -> Option<LaneNo> {
+        if self.is_crowded_out(now, no) {
+            return None;
+        }
         let spec = &self.task(no).spec;
         let index = self.lanes.iter().position(|lane| lane.is_idle() && lane.has_room(1, spec))?;
         Some(LaneNo(index))
@@ -137,10 +156,13 @@ impl<J: Clone, R> Machine<J, R> {
             if task.is_suspect() {
                 break;
             }
+            let crowded_out = self.is_crowded_out(now, no);
             let candidate = (0..self.lanes.len())
                 .filter(|&index| {
                     let lane = &self.lanes[index];
-                    lane.has_room(lane.depth(&task.spec), &task.spec) && !lane.is_stalled(now)
+                    !(crowded_out && lane.sent.is_empty())
+                        && lane.has_room(lane.depth(&task.spec), &task.spec)
+                        && !lane.is_stalled(now)
                 })
                 .min_by_key(|&index| self.lanes[index].sent.len());
             let Some(lane) = candidate else { break };

@@ -35,6 +35,9 @@ pub(crate) struct Spec {
     pub(crate) cooperates: bool,
     /// It is many calls, and what has not begun of them can be taken back.
     pub(crate) divisible: bool,
+    /// Its calls are so short that they do nothing but use a processor: more of them at once than there are processors
+    /// gain nothing.
+    pub(crate) quick: bool,
     /// Tasks with the same number, unless 0, go to one worker together if they can.
     pub(crate) bundle: u64,
     /// What few tasks ask for.

@@ -31,6 +31,7 @@ type Task = u32;
 fn workers(max_workers: usize) -> Settings {
     Settings {
         max_workers,
+        processors: 1,
         min_workers: 0,
         idle_timeout: None,
         max_worker_age: None,
@@ -244,6 +245,7 @@ impl Play {
                 "bytes" => spec.bytes = words.number(),
                 "cooperates" => spec.cooperates = true,
                 "calls" => spec.divisible = true,
+                "quick" => spec.quick = true,
                 "within" => terms.queue_timeout = Some(words.time()),
                 "deadline" => terms.deadline = Some(self.start + words.time()),
                 "ask" => terms.stop.ask = Some(words.time()),

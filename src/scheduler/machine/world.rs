@@ -136,6 +136,7 @@ const HURRY: Duration = Duration::from_millis(5);
 pub(in super::super) fn settings(lanes: usize, quota: Option<u64>) -> Settings {
     Settings {
         max_workers: lanes,
+        processors: 1,
         min_workers: 0,
         idle_timeout: None,
         max_worker_age: None,
@@ -269,6 +270,7 @@ impl World {
                         bytes: 1,
                         timeout,
                         divisible: self.budget.calls,
+                        quick: self.budget.calls && name.is_multiple_of(2),
                         terms: self.terms(),
                         ..Spec::default()
                     },

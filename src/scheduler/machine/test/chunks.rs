@@ -251,3 +251,42 @@ fn a_call_that_is_killed_takes_its_worker_along_only_while_that_is_at_its_task()
         ",
     );
 }
+
+#[test]
+fn quick_calls_wake_no_more_workers_than_there_are_processors_unless_one_is_slow() {
+    check(
+        workers(2),
+        "
+        submit 1
+        < launch 0
+        submit 2
+        < launch 1
+        up 0
+        < roused
+        < send 0 1
+        up 1
+        < roused
+        < send 1 2
+        done 0 1
+        < settle 1 ok
+        done 1 2
+        < settle 2 ok
+        submit 3 calls quick
+        < send 0 3
+        submit 4 calls quick
+        < send 0 4
+        submit 5 calls quick
+        done 0 3
+        < settle 3 ok
+        < send 0 5
+        submit 6 calls quick
+        at 2ms
+        < listen 0
+        < revoke 0 5
+        < divide 0 4
+        taken 5
+        < send 1 5
+        < send 1 6
+        ",
+    );
+}
