@@ -180,6 +180,9 @@ support::program! {
             pool.submit(print, "the task, ").result().expect("a value");
             println!("then the program {n}");
         }
+        let items = pool.map(print, ["an item, "; 3]).chunksize(3).into_iter();
+        items.for_each(|item| item.expect("a value"));
+        println!("then the program");
     }
 
     fn a_program_without_standard_streams() {
@@ -255,6 +258,7 @@ support::isolated! {
         for n in 0..3 {
             assert_eq!(program.line(), format!("the task, then the program {n}"));
         }
+        assert_eq!(program.line(), "an item, an item, an item, then the program");
         assert_eq!(program.wait(SOON).code(), Some(0));
     }
 

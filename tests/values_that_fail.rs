@@ -168,6 +168,30 @@ support::isolated! {
         }
     }
 
+    fn values_that_fail_in_a_chunk_fail_alone() {
+        let pool = pool();
+        let faults: Vec<Fault> = (0..60).map(|n| [Fault::None, Fault::Error, Fault::Panic][n % 3]).collect();
+        let results = pool.map(give, faults.iter().map(|&fault| (Fault::None, fault))).chunksize(60);
+        let arguments = pool.map(take, faults.iter().map(|&fault| encode_fault(fault))).chunksize(60);
+        let given: Vec<_> = results.into_iter().collect();
+        let taken: Vec<_> = arguments.into_iter().collect();
+        assert_eq!((given.len(), taken.len()), (60, 60));
+        for ((fault, given), taken) in faults.into_iter().zip(given).zip(taken) {
+            let (decoding, encoding) = match fault {
+                Fault::None => {
+                    assert_eq!(given.expect("a good one"), GOOD);
+                    taken.expect("a good one");
+                    continue;
+                }
+                Fault::Panic => ("a decoder that panics", "an encoder that panics"),
+                _ => ("refuses to be decoded", "refuses"),
+            };
+            assert_codec(&given.expect_err("bad"), What::Result, CodecSide::Decode, Ran::Yes, decoding);
+            assert_codec(&taken.expect_err("bad"), What::Args, CodecSide::Encode, Ran::No, encoding);
+        }
+        pool.shutdown(true).wait();
+    }
+
     fn a_result_that_nests_without_end_is_an_error_and_not_a_stack_overflow() {
         let error = on_a_small_stack(|pool| pool.submit(nested, 1_000_000).result().map(drop).expect_err("too deep"));
         assert_codec(&error, What::Result, CodecSide::Decode, Ran::Yes, "nested more than 128 levels deep");

@@ -2,11 +2,12 @@
 //! thread to be woken between the two.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::park;
-use crate::primitive::{MODELLED, MutexGuard};
+use crate::primitive::{AtomicBool, MODELLED, MutexGuard};
 use crate::transport::{Bell, Wish};
 
 use super::engine::{Command, Engine};
@@ -20,7 +21,11 @@ use super::slot::Slot;
 const MOMENT: Duration = Duration::from_micros(50);
 
 /// Wakes a thread that sleeps at the bell of a worker, when somebody else has settled its task.
-struct Sleeper(Bell);
+struct Sleeper {
+    bell: Bell,
+    /// It sleeps, or is about to unless the task is settled.
+    asleep: AtomicBool,
+}
 
 impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {
@@ -28,7 +33,11 @@ impl Wake for Sleeper {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.rouse();
+        // Most tasks are settled by the thread itself that waits for them. It says that it sleeps before it looks at the
+        // slot, under whose lock the task was settled before this.
+        if self.asleep.load(Ordering::SeqCst) {
+            self.bell.rouse();
+        }
     }
 }
 
@@ -71,7 +80,8 @@ impl Engine {
     /// Whoever is in a hurry leaves everything else that the worker says to the supervisor.
     fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>, in_a_hurry: bool) {
         let Some(_claim) = link.claim() else { return };
-        let waker = Waker::from(Arc::new(Sleeper(link.bell.clone())));
+        let sleeper = Arc::new(Sleeper { bell: link.bell.clone(), asleep: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&sleeper));
         let context = Context::from_waker(&waker);
         let announced = link.bell.announced();
         link.bell.wish(Wish::None);
@@ -87,8 +97,12 @@ impl Engine {
             if until.is_some_and(|until| until <= Instant::now()) || link.bell.announced() != announced {
                 break;
             }
-            if !heard && !slot.is_done() {
-                link.bell.sleep(until);
+            if !heard {
+                sleeper.asleep.store(true, Ordering::SeqCst);
+                if !slot.is_done() {
+                    link.bell.sleep(until);
+                }
+                sleeper.asleep.store(false, Ordering::SeqCst);
             }
         }
         slot.let_go();

@@ -26,6 +26,7 @@ mod listener;
 pub(crate) mod loose;
 mod poller;
 pub(crate) mod slot;
+mod start;
 pub(crate) mod supervisor;
 mod vanguard;
 pub(crate) mod verdict;

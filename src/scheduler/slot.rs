@@ -42,6 +42,8 @@ impl Deref for Taken {
 
 pub(crate) type Callback = Box<dyn FnOnce(&Outcome) + Send>;
 
+type Callbacks = Option<Box<Vec<Callback>>>;
+
 /// Shared by the pool, which settles it once, and the future, which takes what is settled.
 pub(crate) struct Slot {
     /// The task's name, for errors.
@@ -52,7 +54,8 @@ pub(crate) struct Slot {
 enum State {
     Pending {
         waker: Option<Waker>,
-        callbacks: Vec<Callback>,
+        /// Few tasks have any, so these take no room.
+        callbacks: Callbacks,
     },
     Settled(Taken),
     /// Gone to the caller; whether it was a cancellation is remembered.
@@ -65,7 +68,7 @@ enum State {
 #[derive(Default)]
 pub(crate) struct Told {
     waker: Option<Waker>,
-    callbacks: Vec<Callback>,
+    callbacks: Callbacks,
     outcome: Option<Arc<Outcome>>,
 }
 
@@ -92,7 +95,7 @@ impl Taken {
 
 impl Slot {
     pub(crate) fn new(task: &'static str) -> Slot {
-        Slot { task, state: Mutex::new(State::Pending { waker: None, callbacks: Vec::new() }) }
+        Slot { task, state: Mutex::new(State::Pending { waker: None, callbacks: None }) }
     }
 
     pub(crate) fn settled(task: &'static str, outcome: Outcome) -> Slot {
@@ -108,9 +111,9 @@ impl Slot {
     pub(crate) fn settle(&self, outcome: Outcome) -> Told {
         let mut state = self.state();
         let State::Pending { waker, callbacks } = &mut *state else { return Told::default() };
-        let mut told = Told { waker: waker.take(), callbacks: std::mem::take(callbacks), outcome: None };
+        let mut told = Told { waker: waker.take(), callbacks: callbacks.take(), outcome: None };
         let mut outcome = Taken::Own(outcome);
-        if !told.callbacks.is_empty() {
+        if told.callbacks.is_some() {
             told.outcome = Some(outcome.share());
         }
         *state = State::Settled(outcome);
@@ -167,7 +170,7 @@ impl Slot {
 
     /// Somebody is to be called back when the outcome is there.
     pub(crate) fn has_callbacks(&self) -> bool {
-        matches!(&*self.state(), State::Pending { callbacks, .. } if !callbacks.is_empty())
+        matches!(&*self.state(), State::Pending { callbacks: Some(_), .. })
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -189,7 +192,7 @@ impl Slot {
     pub(crate) fn add_callback(&self, callback: Callback) -> Option<(Callback, Arc<Outcome>)> {
         match &mut *self.state() {
             State::Pending { callbacks, .. } => {
-                callbacks.push(callback);
+                callbacks.get_or_insert_default().push(callback);
                 None
             }
             State::Settled(outcome) => Some((callback, outcome.share())),
@@ -222,7 +225,7 @@ fn is_cancelled(outcome: &Outcome) -> bool {
 
 impl Told {
     pub(super) fn is_empty(&self) -> bool {
-        self.waker.is_none() && self.callbacks.is_empty()
+        self.waker.is_none() && self.callbacks.is_none()
     }
 
     /// Wakes and calls back. Wakers and callbacks are the user's code: a panic in one is its own affair.
@@ -231,7 +234,7 @@ impl Told {
             let _ = crate::task::guarded(|| waker.wake());
         }
         if let Some(outcome) = self.outcome {
-            for callback in self.callbacks {
+            for callback in self.callbacks.into_iter().flat_map(|callbacks| *callbacks) {
                 let _ = crate::task::guarded(|| callback(&outcome));
             }
         }

@@ -8,25 +8,23 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::error::{ExitCause, HandshakeError, StartError};
+use crate::error::{ExitCause, StartError};
 use crate::faults::Point;
 use crate::launch::{self, Launched, Process, Worker};
 use crate::park;
 use crate::primitive::thread;
 use crate::sys::{process, socket};
-use crate::task::Registry;
 use crate::transport::{Piece, Wish};
-use crate::wire::frame::{Frame, Header, Kind};
+use crate::wire::frame::{Header, Kind};
 use crate::worker;
 
 use super::engine::{Command, Engine};
-use super::job::{Initializer, Reply};
 use super::lane::Link;
 use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
+use super::start::Start;
 use super::vanguard::Vanguard;
-use super::verdict::refused_start;
 use super::watch::{TEMPLATE, Watch};
 
 /// A worker that has closed its channel gets this long to end before it is killed.
@@ -422,35 +420,5 @@ impl Supervisor {
             }
         };
         self.engine.bury(lane, &worker.link, end);
-    }
-}
-
-/// What a worker says before it is ready.
-enum Start {
-    Up,
-    Failed(StartError),
-    OutOfTurn(Kind),
-}
-
-impl Engine {
-    fn judge_start(&self, frame: Frame) -> Start {
-        let Frame { header: Header { kind, seq, nanos, .. }, body, handles } = frame;
-        match kind {
-            Kind::Ready if seq != Registry::get().fingerprint() => {
-                Start::Failed(StartError::Handshake(HandshakeError::Version))
-            }
-            Kind::Ready => {
-                let judge = |initializer: &Initializer| (initializer.judge)(&body, handles);
-                match self.initializer.as_ref().map_or(Ok(()), judge) {
-                    Ok(()) => Start::Up,
-                    Err(message) => Start::Failed(StartError::Initializer { message }),
-                }
-            }
-            Kind::StartRefused => Start::Failed(launch::start_refused(&body)),
-            Kind::Panicked | Kind::ArgsRefused | Kind::ResultRefused | Kind::ResultTooLarge => {
-                Start::Failed(refused_start(&Reply { kind, nanos, whole: false, first: 0, body, handles }))
-            }
-            _ => Start::OutOfTurn(kind),
-        }
     }
 }

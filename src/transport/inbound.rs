@@ -47,6 +47,8 @@ struct Express {
     ring: Reader,
     bell: Bell,
     luck: Luck,
+    /// What was announced when the socket was last found empty.
+    emptied: Option<u64>,
 }
 
 const BUFFER: usize = 64 << 10;
@@ -67,7 +69,10 @@ impl Inbound {
 
     /// Of a link with a ring, at whose bell the next frame is waited for.
     pub(crate) fn with_ring(limit: u64, ring: Reader, bell: Bell) -> Inbound {
-        Inbound { express: Some(Express { ring, bell, luck: Luck::default() }), ..Inbound::new(limit) }
+        Inbound {
+            express: Some(Express { ring, bell, luck: Luck::default(), emptied: None }),
+            ..Inbound::new(limit)
+        }
     }
 
     /// The next frame; `wait` says whether to block for it.
@@ -118,6 +123,14 @@ impl Inbound {
             let announced = self.express.as_ref().map(|express| express.bell.announced());
             // In the middle of a frame the rest of it comes through the socket, whatever else there is.
             let at_socket = promised || self.express.is_none() || self.decoder.is_at_work();
+            if wait
+                && !at_socket
+                && let Some(express) = &self.express
+                && express.emptied == announced
+            {
+                express.wait(announced.unwrap_or_default());
+                continue;
+            }
             let read = match self.decoder.body() {
                 Ok(Some(body)) if body.missing() > 0 => {
                     let most = body.missing().min(*bytes);
@@ -136,7 +149,10 @@ impl Inbound {
                     self.arrivals.add(read, descriptors);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &mut self.express {
-                    Some(express) if wait => express.wait(announced.unwrap_or_default()),
+                    Some(express) if wait => {
+                        express.emptied = announced;
+                        express.wait(announced.unwrap_or_default());
+                    }
                     // Who does not wait reads from a worker, which writes to the socket first, and all of it.
                     _ if promised => {
                         return Ok(Received::Malformed { malformed: Malformed::Ring, in_ring: true });
