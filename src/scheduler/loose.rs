@@ -170,8 +170,10 @@ impl Engine {
         if !self.lets_calls_go_together {
             return false;
         }
-        let now = Instant::now();
-        let appetite = core.machine.appetite(now, core.batches.are_quick());
+        let mut appetite = core.machine.appetite();
+        if (1..usize::MAX).contains(&appetite) && core.batches.are_quick() {
+            appetite = core.machine.appetite_for_quick(Instant::now());
+        }
         match (appetite > 0, self.line.is_held()) {
             (true, true) => {}
             (false, false) => {
@@ -182,7 +184,7 @@ impl Engine {
         }
         let most = core.batches.most(self.line.len(), core.machine.max_workers());
         self.hand_on_portions(core, Some(appetite), most, later);
-        core.machine.dispatch(now, effects);
+        core.machine.dispatch(Instant::now(), effects);
         true
     }
 

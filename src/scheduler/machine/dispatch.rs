@@ -39,19 +39,24 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// How many more tasks find a worker at once, or one that is about to be free: what comes on top of that may as well
     /// wait before it is accepted. Without end if nothing is accepted any more.
-    pub(crate) fn appetite(&self, now: Instant, quick: bool) -> usize {
-        if self.refusal().is_some() {
-            return usize::MAX;
+    pub(crate) fn appetite(&self) -> usize {
+        match self.refusal() {
+            Some(_) => usize::MAX,
+            None => self.open_lanes().count().saturating_sub(self.backlog.len()),
         }
+    }
+
+    /// The same for quick tasks, which wake no more workers than there are processors.
+    pub(crate) fn appetite_for_quick(&self, now: Instant) -> usize {
+        let awake = self.open_lanes().filter(|lane| !lane.sent.is_empty()).count();
+        let open = awake + self.unused_processors(now);
+        self.appetite().min(open.saturating_sub(self.backlog.len()))
+    }
+
+    /// Those that take another task.
+    fn open_lanes(&self) -> impl Iterator<Item = &Lane> {
         let has_enough = |lane: &Lane| lane.is_up() && lane.sent.len() > 1;
-        let takes_more = |lane: &&Lane| lane.is_usable() && !lane.silent && !has_enough(lane);
-        let open = self.lanes.iter().filter(takes_more);
-        let (mut idle, mut awake) = (0, 0);
-        open.for_each(|lane| *if lane.sent.is_empty() { &mut idle } else { &mut awake } += 1);
-        if quick {
-            idle = self.unused_processors(now).min(idle);
-        }
-        (awake + idle).saturating_sub(self.backlog.len())
+        self.lanes.iter().filter(move |lane| lane.is_usable() && !lane.silent && !has_enough(lane))
     }
 
     /// How many more workers could use a processor. Those that are held up by a slow task may be waiting for something.
