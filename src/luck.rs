@@ -72,6 +72,27 @@ mod test {
     use super::*;
 
     #[test]
+    fn who_waits_looks_until_it_is_there_and_not_for_ever() {
+        let luck = Luck::default();
+        let mut looks = 0;
+        let there_at = |look: u32, looks: &mut u32| {
+            luck.linger(|| {
+                *looks += 1;
+                *looks == look
+            })
+        };
+        assert!(there_at(1, &mut looks) && there_at(3, &mut looks), "it comes");
+        assert_eq!(looks, 3);
+        assert!(!there_at(0, &mut looks), "it never comes");
+        let before = looks;
+        assert!(before > 3 + LOOKS);
+        assert!(!there_at(0, &mut looks) && !there_at(0, &mut looks));
+        assert_eq!(looks, before, "after that two do not try");
+        assert!(there_at(looks + 1, &mut looks), "the next one does");
+        assert!(there_at(looks + 1, &mut looks));
+    }
+
+    #[test]
     fn what_was_in_vain_is_tried_ever_less_often_until_it_is_not() {
         let luck = Luck::default();
         let skipped = || (0..).find(|_| luck.is_worth_a_try()).unwrap();

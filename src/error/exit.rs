@@ -138,7 +138,7 @@ impl fmt::Display for Phase {
 /// let exit = error.exit().unwrap();
 /// assert!(matches!(exit.cause(), ExitCause::Signal { number: 6, .. }));
 /// assert_ne!(exit.oom(), Some(true));
-/// assert!(exit.to_string().starts_with(&format!("the worker (pid {}) killed by signal 6", exit.pid())));
+/// assert!(exit.to_string().starts_with(&format!("the worker (pid {}) was killed by signal 6", exit.pid())));
 /// # Ok::<(), procpool::StartError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -214,7 +214,8 @@ impl WorkerExit {
 
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the worker (pid {}) {}, {}", self.pid, self.cause, self.phase)?;
+        let was = if matches!(self.cause, ExitCause::Signal { .. }) { "was " } else { "" };
+        write!(f, "the worker (pid {}) {was}{}, {}", self.pid, self.cause, self.phase)?;
         match self.limit {
             Some(limit) => write!(f, "; {limit}")?,
             None if self.oom == Some(true) => f.write_str("; the kernel was out of memory")?,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::Stream;
 
@@ -35,7 +35,7 @@ enum At {
 /// Why no more items are put together.
 enum Packed {
     Enough,
-    /// The input has no more, for now or at all.
+    /// The input has no more, for now or at all, or is slow.
     All {
         ended: bool,
     },
@@ -54,6 +54,8 @@ pub(super) struct Chunks {
 const CHUNK: (Duration, usize) = (Duration::from_millis(1), 8192);
 /// The same where each item is to go for itself: as much as of tasks that are submitted one by one.
 const SINGLE: (Duration, usize) = (Duration::from_micros(200), 512);
+/// Items between two looks at the clock.
+const LOOKS: u32 = 32;
 /// A chunk is closed with so many bytes.
 const CHUNK_BYTES: usize = 128 << 10;
 
@@ -70,6 +72,15 @@ impl Chunks {
     /// Each item is to go for itself: together they go only as far as nobody notices.
     fn are_single(&self) -> bool {
         self.fixed == Some(1)
+    }
+
+    fn adapts(&self) -> bool {
+        self.fixed.is_none() || self.are_single()
+    }
+
+    /// How long it may take to put a chunk together whose size is nobody's wish: with a slow input, what is there goes.
+    fn patience(&self) -> Option<Duration> {
+        self.adapts().then_some(if self.are_single() { SINGLE.0 } else { CHUNK.0 })
     }
 
     /// Items that keep a worker busy while the results of others are fetched.
@@ -90,12 +101,16 @@ where
     T: Task,
     S: Stream<Item = T::Args<'a>>,
 {
-    /// How many more items may be held.
-    fn room(&self) -> usize {
-        let per_worker = self.chunks.ahead().saturating_mul(4);
-        let most =
-            self.buffersize.unwrap_or_else(|| per_worker.saturating_mul(self.pool.engine().max_workers()));
-        most.saturating_sub(self.window.len())
+    /// How many more items may be held, and how many of them go together.
+    fn room(&self) -> (usize, usize) {
+        // Four chunks for each worker.
+        let shares = 4 * self.pool.engine().max_workers();
+        let most = self.buffersize.unwrap_or_else(|| self.chunks.ahead().saturating_mul(shares));
+        let chunk = match self.chunks.adapts() {
+            true => self.chunks.size().min(most / shares),
+            false => self.chunks.size(),
+        };
+        (most.saturating_sub(self.window.len()), chunk.max(1))
     }
 
     /// Takes items from the input and submits them, in chunks.
@@ -108,7 +123,7 @@ where
 
     fn take_in(&mut self, context: &mut Context<'_>) {
         loop {
-            let (room, chunk) = (self.room(), self.chunks.size().max(1));
+            let (room, chunk) = self.room();
             // A full chunk or nothing, unless nothing else is on its way.
             if self.source.ended || room == 0 || (room < chunk && self.window.len() > 0) {
                 // As long as so many are held, there is no room for another chunk.
@@ -150,6 +165,8 @@ where
     /// Submits so many items as one task, as far as they can be. Says whether the input has more for now.
     fn fill_together(&mut self, context: &mut Context<'_>, size: usize) -> bool {
         let packer = self.pool.packer(self.task);
+        let until = self.chunks.patience().map(|patience| Instant::now() + patience);
+        let looks = if self.chunks.are_single() { 1 } else { LOOKS };
         let mut bundle = Bundle::default();
         let mut left = size;
         // Not under the guard: what it holds is not dropped while something of the user's unwinds.
@@ -172,6 +189,11 @@ where
                     }
                     at = At::Drop;
                     item = None;
+                    if bundle.calls().is_multiple_of(looks)
+                        && until.is_some_and(|until| until <= Instant::now())
+                    {
+                        return Packed::All { ended: false };
+                    }
                 }
                 Packed::Enough
             }));

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::calls::Calls;
 use crate::error::TaskError;
 use crate::future::TaskFuture;
+use crate::task::guarded;
 
 /// What comes next.
 pub(super) enum Step<T> {
@@ -59,6 +60,15 @@ pub(super) struct Window<T> {
     ready: std::vec::IntoIter<Result<T, TaskError>>,
     /// All results that have not been given.
     pending: usize,
+}
+
+/// To drop a value is the user's code, and these values nobody has seen: a panic of one is its own affair.
+impl<T> Drop for Window<T> {
+    fn drop(&mut self) {
+        for result in self.ready.by_ref() {
+            let _ = guarded(|| drop(result));
+        }
+    }
 }
 
 enum Order<T> {

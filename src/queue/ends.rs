@@ -91,6 +91,10 @@ impl<T> fmt::Debug for Consumer<T> {
     }
 }
 
+fn has_time(until: Option<Instant>) -> bool {
+    until.is_none_or(|until| until > Instant::now())
+}
+
 fn size(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -172,7 +176,7 @@ impl<T: Serialize> Producer<T> {
     fn put_until(&self, item: &T, until: Option<Instant>) -> Result<(), PutError> {
         let mut entry = Entry::of(item)?;
         loop {
-            if self.side.store.is_full() {
+            if self.side.store.is_full() && has_time(until) {
                 self.side.luck.linger(|| !self.side.store.is_full());
             }
             match self.attempt(&mut entry)? {
@@ -286,7 +290,7 @@ impl<T> Consumer<T> {
 impl<T: DeserializeOwned> Consumer<T> {
     fn get_until(&self, until: Option<Instant>) -> Result<T, GetError> {
         loop {
-            if self.store().count() == 0 {
+            if self.store().count() == 0 && has_time(until) {
                 self.side.luck.linger(|| self.store().count() > 0);
             }
             match self.attempt()? {

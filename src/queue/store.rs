@@ -49,8 +49,8 @@ pub(super) const TAKEN: usize = 8;
 const LEFT: usize = 9;
 
 const RING_AT: usize = REST_AT + Members::BYTES;
-/// The whole file is 256 KiB.
-const RING: usize = (256 << 10) - RING_AT;
+/// The whole file is 512 KiB.
+const RING: usize = (512 << 10) - RING_AT;
 
 /// After so many bytes the memory of the file behind the ring is given back.
 const GIVE_BACK: u64 = 1 << 20;

@@ -73,6 +73,7 @@ impl Engine {
             && !order.cooperates
             && order.arguments.len() <= ARGUMENTS_MAX.min(self.batch_bytes())
             && !order.arguments.is_attached()
+            && !order.arguments.is_whole()
             && order.task.0 < records::MARKS
     }
 

@@ -69,14 +69,6 @@ impl Encoded {
         matches!(self, Encoded::Whole(_))
     }
 
-    /// Appends all of it.
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
-        if let Encoded::Whole(bytes) = self {
-            out.extend_from_slice(codec::lead(bytes.len()).as_slice());
-        }
-        out.extend_from_slice(self);
-    }
-
     /// It holds handles.
     pub(crate) fn is_attached(&self) -> bool {
         matches!(self, Encoded::Attached(_))

@@ -84,11 +84,15 @@ impl Engine {
         let waker = Waker::from(Arc::clone(&sleeper));
         let context = Context::from_waker(&waker);
         let announced = link.bell.announced();
-        link.bell.wish(Wish::None);
-        link.awake.linger(|| {
-            let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
-            link.try_listener().is_some_and(has_come) || link.bell.announced() != announced || slot.is_done()
-        });
+        if until.is_none_or(|until| until > Instant::now()) {
+            link.bell.wish(Wish::None);
+            link.awake.linger(|| {
+                let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
+                link.try_listener().is_some_and(has_come)
+                    || link.bell.announced() != announced
+                    || slot.is_done()
+            });
+        }
         while slot.poll_done(&context).is_pending() {
             link.bell.wish(Wish::Wake);
             let listener = if in_a_hurry { link.try_listener() } else { Some(link.listener()) };

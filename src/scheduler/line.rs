@@ -162,7 +162,7 @@ impl State {
                 continue;
             }
             let at = records::open(&mut batch.arguments);
-            arguments.append_to(&mut batch.arguments);
+            batch.arguments.extend_from_slice(&arguments);
             records::close(&mut batch.arguments, at, task.0);
             batch.members.push(member);
         }

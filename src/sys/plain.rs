@@ -125,21 +125,17 @@ pub(crate) fn referred<T: Copy + 'static, V>(value: &V) -> Option<&[T]> {
     None
 }
 
-/// Calls a macro with the types of all numbers.
-macro_rules! for_numbers {
-    ($then:ident) => {
-        $then! { u8 i8 u16 u32 u64 u128 usize i16 i32 i64 i128 isize f32 f64 }
-    };
-}
-
-/// Whether a value of this type is one number, which is the bytes that it has in memory.
+/// Whether a value of this type is one number that is written as the bytes that it has in memory.
 #[inline]
 pub(crate) fn is_number<T: ?Sized>() -> bool {
     let id = id_of::<T>();
     macro_rules! any {
         ($($number:ty)*) => { false $(|| id == TypeId::of::<$number>())* };
     }
-    for_numbers!(any)
+    // Serde makes 64 bits of these.
+    let is_size = id == TypeId::of::<usize>() || id == TypeId::of::<isize>();
+    let is_other = any!(u8 i8 u16 u32 u64 u128 i16 i32 i64 i128 f32 f64);
+    is_other || is_size && size_of::<usize>() == 8
 }
 
 /// The memory of a value, if that is one number.

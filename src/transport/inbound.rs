@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::luck::Luck;
-use crate::sys::socket;
+use crate::sys::{ready, socket};
 use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
 
 use super::arrivals::Arrivals;
@@ -125,10 +125,10 @@ impl Inbound {
             let at_socket = promised || self.express.is_none() || self.decoder.is_at_work();
             if wait
                 && !at_socket
-                && let Some(express) = &self.express
+                && let Some(express) = &mut self.express
                 && express.emptied == announced
             {
-                express.wait(announced.unwrap_or_default());
+                express.wait(fd, announced.unwrap_or_default());
                 continue;
             }
             let read = match self.decoder.body() {
@@ -151,7 +151,7 @@ impl Inbound {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &mut self.express {
                     Some(express) if wait => {
                         express.emptied = announced;
-                        express.wait(announced.unwrap_or_default());
+                        express.wait(fd, announced.unwrap_or_default());
                     }
                     // Who does not wait reads from a worker, which writes to the socket first, and all of it.
                     _ if promised => {
@@ -206,8 +206,13 @@ impl Inbound {
 
 impl Express {
     /// Waits until there may be something, in the ring or in the socket, which was empty when that was announced.
-    fn wait(&self, announced: u64) {
+    fn wait(&mut self, fd: BorrowedFd<'_>, announced: u64) {
         if self.luck.linger(|| !self.is_quiet(announced)) {
+            return;
+        }
+        // Nobody announces the end of the socket, which is that of the other side.
+        if ready::is_hung_up(fd) {
+            self.emptied = None;
             return;
         }
         self.bell.wish(Wish::Wake);

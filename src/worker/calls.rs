@@ -27,6 +27,7 @@ const STRIDE_MAX: u32 = 64;
 struct OnBoard<'a> {
     board: &'a Board,
     call: u32,
+    shows_output: bool,
 }
 
 impl Stages for OnBoard<'_> {
@@ -35,6 +36,10 @@ impl Stages for OnBoard<'_> {
     }
 
     fn ended(&self) {
+        // To print counts as the call's time: it may take for ever.
+        if self.shows_output {
+            show_output();
+        }
         self.board.call_is(self.call, Progress::Finished);
     }
 }
@@ -115,7 +120,8 @@ impl Worker {
         panic::begin(batch.seq);
         self.desk.board.forget_words();
         let source = Source::new(args);
-        let stages = OnBoard { board: &self.desk.board, call: batch.next };
+        let stages =
+            OnBoard { board: &self.desk.board, call: batch.next, shows_output: batch.stride_max == 1 };
         let limit = self.limit.min(records::RECORD_MAX - 1);
         let call = Call::new(&source, Handles::default(), &mut self.output, limit, &stages);
         match (entry.run)(call) {
@@ -149,7 +155,7 @@ impl Worker {
             self.output.handles = handles;
             return self.send_results(batch, batch.next, self.output.bytes.len());
         }
-        if batch.left == 1 {
+        if batch.left == 1 && batch.stride_max > 1 {
             show_output();
         }
         self.desk.board.leave_results(batch.first, before, &self.output.bytes[before..]);

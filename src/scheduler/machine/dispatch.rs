@@ -7,6 +7,7 @@ use slab::Slab;
 use crate::error::TaskErrorKind;
 use crate::worker_event::WorkerEndReason;
 
+use super::super::policy::STALL;
 use super::super::roster::{Lane, LaneNo};
 use super::{Effect, Effects, Machine, Place, Task, TaskNo};
 
@@ -30,8 +31,14 @@ impl<J: Clone, R> Machine<J, R> {
                 break;
             }
         }
-        self.launch(now, effects);
+        let crowded_out = self.front(now, effects).is_some_and(|no| self.is_crowded_out(now, no));
+        self.launch(now, !crowded_out, effects);
         self.send_ahead(now, effects);
+        if crowded_out {
+            // A worker that is found slow then makes room, even if it has nothing that could be taken back.
+            let slow_at = self.working(now).map(|lane| lane.front_since + STALL).min();
+            self.wake_by(slow_at);
+        }
         if self.closing.is_some() {
             self.wind_down(now, effects);
         }
@@ -61,8 +68,15 @@ impl<J: Clone, R> Machine<J, R> {
 
     /// How many more workers could use a processor. Those that are held up by a slow task may be waiting for something.
     fn unused_processors(&self, now: Instant) -> usize {
-        let works = |lane: &&Lane| !lane.sent.is_empty() && !lane.silent && !lane.is_stalled(now);
-        self.settings.processors.saturating_sub(self.lanes.iter().filter(works).count())
+        self.settings.processors.saturating_sub(self.working(now).count())
+    }
+
+    /// The lanes whose workers use a processor, as far as is known.
+    fn working(&self, now: Instant) -> impl Iterator<Item = &Lane> {
+        let works = move |lane: &&Lane| {
+            lane.is_up() && !lane.sent.is_empty() && !lane.silent && !lane.is_stalled(now)
+        };
+        self.lanes.iter().filter(works)
     }
 
     /// No worker is woken for this task, as others use all processors.

@@ -11,14 +11,14 @@ use super::{Effect, Effects, Machine};
 impl<J: Clone, R> Machine<J, R> {
     /// Launches a worker for each task that waits and that no worker being started will take, and for those that
     /// are missing from the minimum.
-    pub(super) fn launch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
+    pub(super) fn launch(&mut self, now: Instant, tasks_want: bool, effects: &mut Effects<J, R>) {
         if self.broken.is_some() || self.closing.is_some_and(|close| close.kill) {
             return;
         }
         self.keep_surplus();
         let count = |of: fn(&Lane) -> bool| self.lanes.iter().filter(|lane| of(lane)).count();
         let starting = count(Lane::is_starting);
-        let for_tasks = self.backlog.len().saturating_sub(starting);
+        let for_tasks = if tasks_want { self.backlog.len().saturating_sub(starting) } else { 0 };
         let wanted = match self.warm {
             true => self.lanes.len(),
             false => for_tasks.max(self.missing(starting + count(Lane::is_fresh))),

@@ -290,3 +290,28 @@ fn quick_calls_wake_no_more_workers_than_there_are_processors_unless_one_is_slow
         ",
     );
 }
+
+#[test]
+fn quick_calls_wait_no_longer_for_a_processor_than_a_slow_task_is_not_known_to_be_slow() {
+    check(
+        workers(3),
+        "
+        submit 1
+        < launch 0
+        submit 2
+        < launch 1
+        up 0
+        < roused
+        < send 0 1
+        up 1
+        < roused
+        < send 1 2
+        done 1 2
+        < settle 2 ok
+        submit 3 calls quick
+        wakes 2ms
+        at 2ms
+        < send 1 3
+        ",
+    );
+}
