@@ -22,16 +22,17 @@ impl<J: Clone, R> Machine<J, R> {
     pub(crate) fn dispatch(&mut self, now: Instant, effects: &mut Effects<J, R>) {
         self.give_up_waiting(effects);
         self.retire_worn(now, effects);
+        let mut crowded_out = false;
         while let Some(no) = self.front(now, effects) {
             if let Some(lane) = self.next_brisk(now, no) {
                 self.send(now, lane, no, effects);
             } else if let Some(lane) = self.next_idle(now, no) {
                 self.feed_idle(now, lane, effects);
             } else {
+                crowded_out = self.is_crowded_out(now, no);
                 break;
             }
         }
-        let crowded_out = self.front(now, effects).is_some_and(|no| self.is_crowded_out(now, no));
         self.launch(now, !crowded_out, effects);
         self.send_ahead(now, effects);
         if crowded_out {
