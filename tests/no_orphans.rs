@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use procpool::{ProcessPoolExecutor, task};
-use support::{Program, Signal, eventually, tagged_pids};
+use support::{Program, Signal, eventually, procfs, tagged_pids};
 
 const ORPHAN: Duration = Duration::from_secs(2);
 
@@ -71,6 +71,12 @@ fn parent() {
         how => {
             let busy: Vec<_> = (0..2).map(|_| pool.submit(be_busy, how)).collect();
             eventually("both run", Duration::from_secs(5), || busy.iter().all(|future| future.running()));
+            if how == "stopped" {
+                let is_stopped = |pid| procfs::state(pid) == Some('T');
+                eventually("both are stopped", Duration::from_secs(5), || {
+                    pool.worker_pids().into_iter().all(is_stopped)
+                });
+            }
             busy
         }
     };
