@@ -6,6 +6,7 @@ use procpool::{CodecSide, Phase, ProcessPoolExecutor, Ran, TaskError, TaskErrorK
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeSeq, SerializeTuple};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A value that fails on its way, at one of four places: encode or decode, and there by an error, a panic, an
 /// abort or an exit.
@@ -68,6 +69,23 @@ impl<'de> Deserialize<'de> for Tricky {
 
 #[task]
 fn take(_value: Tricky) {}
+
+/// Panics when it is dropped, where that was asked for: in the program and not in its workers.
+#[derive(Serialize, Deserialize)]
+struct Touchy(u64);
+
+static TOUCHY: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        assert!(!TOUCHY.load(Ordering::SeqCst), "touched");
+    }
+}
+
+#[task]
+fn touchy(n: u64) -> Touchy {
+    Touchy(n)
+}
 
 /// Makes the value in the worker, so that it fails on its way back.
 #[task]
@@ -189,6 +207,20 @@ support::isolated! {
             assert_codec(&given.expect_err("bad"), What::Result, CodecSide::Decode, Ran::Yes, decoding);
             assert_codec(&taken.expect_err("bad"), What::Args, CodecSide::Encode, Ran::No, encoding);
         }
+        pool.shutdown(true).wait();
+    }
+
+    fn values_of_a_map_that_nobody_has_seen_are_dropped_without_a_sound() {
+        let pool = pool();
+        let mut values = pool.map(touchy, 0..50).chunksize(50).into_iter();
+        std::mem::forget(values.next().expect("a result").expect("a value"));
+        TOUCHY.store(true, Ordering::SeqCst);
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _values = values;
+            panic!("the consumer");
+        }));
+        TOUCHY.store(false, Ordering::SeqCst);
+        assert_eq!(panic.expect_err("it panicked").downcast_ref(), Some(&"the consumer"));
         pool.shutdown(true).wait();
     }
 

@@ -251,6 +251,21 @@ mod test {
     }
 
     #[test]
+    fn the_end_of_a_socket_is_seen_although_nobody_announces_it() {
+        let (board, _fd) = Board::create().unwrap();
+        let (own, other) = UnixStream::pair().unwrap();
+        let mut inbound = Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell());
+        if let Some(express) = &mut inbound.express {
+            express.emptied = Some(express.bell.announced());
+        }
+        drop(other);
+        let (told, hear) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(inbound.next(own.as_fd(), true).unwrap()));
+        let received = hear.recv_timeout(std::time::Duration::from_secs(10)).expect("it does not sleep");
+        assert!(matches!(received, Received::End), "{received:?}");
+    }
+
+    #[test]
     fn frames_keep_their_order_wherever_a_turn_ends() {
         let said = [(1, false), (2, true), (3, false), (4, true), (5, true), (6, false)];
         for turn in 1..6 * HEADER {
