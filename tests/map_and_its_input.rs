@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use support::{Event, Ledger, eventually};
 
 const WORKERS: usize = 2;
+/// What four chunks for each worker hold, as large as they become by themselves.
+const WINDOW: u64 = 4 * 8192 * WORKERS as u64;
 
 #[task]
 fn square(n: u64) -> u64 {
@@ -131,24 +133,21 @@ support::isolated! {
         let pool = pool();
         for chunksize in [1, 3, 50] {
             let (numbers, taken, dropped) = endless(false);
-            // As many as chunks hold that adapt to short items.
-            let window = 4 * 1024 * WORKERS as u64;
             let mut squares = pool.map(square, numbers).chunksize(chunksize as usize).into_iter();
             assert_eq!(taken.get(), 0);
             for n in 0..200 {
                 assert_eq!(squares.next().expect("more").expect("a value"), n * n);
-                assert!(taken.get() <= n + 1 + window, "{} taken after {}", taken.get(), n + 1);
-                assert!(pool.pending() as u64 <= window, "{} pending", pool.pending());
+                assert!(taken.get() <= n + 1 + WINDOW, "{} taken after {}", taken.get(), n + 1);
+                assert!(pool.pending() as u64 <= WINDOW, "{} pending", pool.pending());
             }
             drop(squares);
             assert!(dropped.get(), "the input goes with the map");
         }
-        // The chunks that adapt hold at most 1024 items.
         let (numbers, taken, _) = endless(false);
         let mut squares = pool.map(square, numbers).into_iter();
-        for n in 0..5_000 {
+        for n in 0..200_000 {
             assert_eq!(squares.next().expect("more").expect("a value"), n * n);
-            assert!(taken.get() <= n + 1 + 4 * 1024 * WORKERS as u64, "{} taken after {}", taken.get(), n + 1);
+            assert!(taken.get() <= n + 1 + WINDOW, "{} taken after {}", taken.get(), n + 1);
         }
         drop(squares);
         pool.shutdown(true).wait();
