@@ -48,11 +48,13 @@ fn wait_for(ledger: &str, id: u64, gate: &str) -> u64 {
     id
 }
 
-/// Takes long enough to be killed in the middle, also where others want the processor, and is no slow task.
+/// Long enough to be killed in the middle, and no slow task.
+const SPIN: u64 = 300;
+
 #[task]
-fn spin(n: u64) -> u64 {
+fn spin(n: u64, micros: u64) -> u64 {
     let began = std::time::Instant::now();
-    while began.elapsed() < Duration::from_micros(300) {
+    while began.elapsed() < Duration::from_micros(micros) {
         std::hint::spin_loop();
     }
     n
@@ -358,17 +360,20 @@ support::isolated! {
     fn a_kill_at_whatever_moment_hits_only_its_own_task() {
         let pool = pool(1);
         let mut random = support::Random::new(3);
-        let mut killed = 0;
+        let (mut killed, mut missed) = (0, 0);
         for _ in 0..support::rounds(60) {
             let busy = Busy::keep(&pool);
-            let futures: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
-            drop(busy);
             let victim = random.below(MANY) as usize;
+            // Longer where others want the processor, so that it takes long until the kill comes.
+            let micros = |n| if n == victim as u64 { SPIN << missed.min(10) } else { SPIN };
+            let futures: Vec<_> = (0..MANY).map(|n| pool.submit(spin, (n, micros(n)))).collect();
+            drop(busy);
             while !futures[victim].running() && !futures[victim].done() {
                 std::hint::spin_loop();
             }
             let answer = futures[victim].kill();
             killed += usize::from(answer);
+            missed = if answer { 0 } else { missed + 1 };
             for (n, future) in futures.into_iter().enumerate() {
                 match future.result() {
                     Ok(value) => assert!(value == n as u64 && (!answer || victim != n)),
@@ -465,9 +470,9 @@ support::isolated! {
     fn who_damages_the_channel_takes_nobody_along() {
         let pool = pool(1);
         let busy = Busy::keep(&pool);
-        let before: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
+        let before: Vec<_> = (0..MANY).map(|n| pool.submit(spin, (n, SPIN))).collect();
         let culprit = pool.submit(hang_up, ());
-        let after: Vec<_> = (0..MANY).map(|n| pool.submit(spin, n)).collect();
+        let after: Vec<_> = (0..MANY).map(|n| pool.submit(spin, (n, SPIN))).collect();
         let slow = pool.submit(nap, 300);
         drop(busy);
         for (n, future) in (0..MANY).zip(before).chain((0..MANY).zip(after)) {
