@@ -207,8 +207,10 @@ support::isolated! {
             eventually("it runs", SOON, || ledger.starts(0) == 1);
             assert!(future.cancel());
             let worker = ledger.entries()[0].pid;
-            eventually(script, DETECT, || tagged_workers().iter().all(|pid| pool.worker_pids().contains(pid)));
-            assert!(!procfs::is_alive(worker));
+            eventually(script, DETECT, || {
+                let replaced = tagged_workers().iter().all(|pid| pool.worker_pids().contains(pid));
+                replaced && !procfs::is_alive(worker)
+            });
             pool.shutdown(true).wait();
             assert_left(script, &[]);
         }
