@@ -15,11 +15,13 @@ const SOON: Duration = Duration::from_secs(2);
 fn count() -> u64 {
     let context = procpool::context();
     let mut rounds = 0;
-    while !context.is_cancelled() {
+    loop {
         std::thread::yield_now();
         rounds += 1;
+        if context.is_cancelled() {
+            return rounds;
+        }
     }
-    rounds
 }
 
 #[task]
