@@ -40,6 +40,18 @@ impl Head {
     pub(super) fn size(self) -> u64 {
         self.before() + self.len.next_multiple_of(WORD)
     }
+
+    /// How many of these bytes are whole entries, from the first one on.
+    pub(super) fn whole(bytes: &[u8]) -> usize {
+        let mut end = 0;
+        while let Some(word) = bytes[end..].first_chunk().copied() {
+            match Head::from_word(u64::from_ne_bytes(word)) {
+                Some(head) if head.size() <= (bytes.len() - end) as u64 => end += head.size() as usize,
+                _ => break,
+            }
+        }
+        end
+    }
 }
 
 /// One that is to be put.
@@ -106,6 +118,18 @@ mod test {
             let bytes = entry.bytes()[8..][..head.len as usize].to_vec();
             assert_eq!(Item { bytes, handles: Handles::default() }.decode::<String>().unwrap(), text);
         }
+    }
+
+    #[test]
+    fn of_many_entries_those_are_counted_that_are_whole() {
+        let entries: Vec<Vec<u8>> =
+            ["", "1234567", "a longer one"].map(|text| Entry::of(text).unwrap().bytes().to_vec()).into();
+        let (all, two) = (entries.concat(), entries[..2].concat().len());
+        assert_eq!(Head::whole(&all), all.len());
+        for cut in two..all.len() {
+            assert_eq!(Head::whole(&all[..cut]), two, "{cut}");
+        }
+        assert_eq!(Head::whole(&u64::MAX.to_ne_bytes()), 0);
     }
 
     #[test]

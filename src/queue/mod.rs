@@ -3,6 +3,7 @@
 mod bell;
 mod ends;
 mod entry;
+mod overflow;
 mod parcels;
 mod store;
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! still there. Whoever is killed has done one or the other; those who were woken too early look in vain. What does not
 //! change at once with these words is only `COUNT`, which whoever finds the lock without its holder counts again.
 //!
-//! Handles cannot lie in memory: see `parcels.rs`.
+//! Handles cannot lie in memory: see `parcels.rs`. What lies in the file gets into the ring again: see `overflow.rs`.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -32,10 +32,10 @@ use crate::wire::attach::{Handle, Handles};
 
 /// Bytes of the ring that were ever taken, and put.
 const HEAD: usize = 0;
-const TAIL: usize = 1;
+pub(super) const TAIL: usize = 1;
 /// The same of the file behind it. It is empty unless the second is the greater one.
-const SPILL_HEAD: usize = 2;
-const SPILL_TAIL: usize = 3;
+pub(super) const SPILL_HEAD: usize = 2;
+pub(super) const SPILL_TAIL: usize = 3;
 /// How many items there are.
 const COUNT: usize = 4;
 /// Somebody waits for an item.
@@ -52,11 +52,8 @@ const RING_AT: usize = REST_AT + Members::BYTES;
 /// The whole file is 512 KiB.
 const RING: usize = (512 << 10) - RING_AT;
 
-/// After so many bytes the memory of the file behind the ring is given back.
-const GIVE_BACK: u64 = 1 << 20;
-
-/// After so many words producers look whether consumers have died. Those who close are seen at once.
-const LOOK: u64 = 64;
+/// After so many bytes producers look whether consumers have died. Those who close are seen at once.
+const LOOK: u64 = 512;
 
 /// In the word that the queue is made with: what was got is counted until it is done.
 const JOINABLE: u64 = 1 << 63;
@@ -149,6 +146,7 @@ impl Store {
             Ok(held) => {
                 let inside = Inside { store: self, held };
                 if held.suspect {
+                    self.end_move();
                     self.count_again();
                 }
                 Ok(inside)
@@ -183,12 +181,6 @@ impl Store {
         Some(u64::from_ne_bytes(word))
     }
 
-    fn spill_word(&self, at: u64) -> Option<u64> {
-        let mut word = [0; WORD as usize];
-        spill::read(self.file.as_fd(), at, &mut word).ok()?;
-        Some(u64::from_ne_bytes(word))
-    }
-
     /// The place of a byte that is a multiple of a word, and how many there are up to the end of the ring.
     fn place(at: u64) -> (usize, usize) {
         let place = (at % RING as u64) as usize / WORD as usize * WORD as usize;
@@ -203,7 +195,7 @@ impl Store {
         self.page.map().copy_out(RING_AT, WORD as usize, second);
     }
 
-    fn ring_write(&self, at: u64, bytes: &[u8]) {
+    pub(super) fn ring_write(&self, at: u64, bytes: &[u8]) {
         let (place, until_end) = Store::place(at);
         let (first, second) = bytes.split_at(until_end.min(bytes.len()));
         self.page.map().copy_in(place, WORD as usize, first);
@@ -223,8 +215,9 @@ impl Store {
         let (spill_head, spill_tail) = (self.get(SPILL_HEAD), self.get(SPILL_TAIL));
         let in_order = spill_head >= spill_tail;
         let leaving = self.get(LEFT);
-        if left.swap(leaving, Ordering::Relaxed) != leaving || !in_order || (tail / WORD).is_multiple_of(LOOK)
-        {
+        let size = entry.bytes().len() as u64;
+        let at = if in_order { tail } else { spill_tail };
+        if left.swap(leaving, Ordering::Relaxed) != leaving || at / LOOK != at.wrapping_add(size) / LOOK {
             self.page.members().bury(|| {});
             if bell.is_gone() {
                 // The next one is to look as well.
@@ -240,7 +233,6 @@ impl Store {
             entry.set_parcel(number);
         }
         // First the bytes, where nobody looks yet.
-        let size = entry.bytes().len() as u64;
         let (commit, end) = if in_order && tail.wrapping_sub(head).saturating_add(size) <= RING as u64 {
             self.ring_write(tail, entry.bytes());
             (TAIL, tail + size)
@@ -286,6 +278,7 @@ impl Store {
                 (self.get(TAIL).saturating_sub(head), self.get(SPILL_TAIL).saturating_sub(spill_head));
             let (place, begin, there) = match (in_ring, in_spill) {
                 (0, 0) => return self.await_item(bell, parcels),
+                (0, there) if self.get(TAIL) == head && self.move_many(spill_head, there)? => continue,
                 (0, there) => (SPILL_HEAD, spill_head, there),
                 (there, _) => (HEAD, head, there),
             };
@@ -363,15 +356,6 @@ impl Store {
         self.set(SPILL_HEAD, self.get(SPILL_TAIL));
         self.set(COUNT, 0);
         GetError::Damaged
-    }
-
-    /// Gives back the memory of what was taken from behind the ring, not for each item.
-    fn give_back(&self, from: u64, to: u64) {
-        let is_empty = to >= self.get(SPILL_TAIL);
-        if is_empty || from / GIVE_BACK != to / GIVE_BACK {
-            let end = if is_empty { to.next_multiple_of(GIVE_BACK) } else { to / GIVE_BACK * GIVE_BACK };
-            spill::discard(self.file.as_fd(), from / GIVE_BACK * GIVE_BACK, end);
-        }
     }
 
     /// Consumers are leaving. What they got and have not done is nobody's any more.

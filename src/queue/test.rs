@@ -109,3 +109,51 @@ fn who_dies_while_getting_has_got_or_has_not_and_wakes_who_waits_for_room_if_he_
         assert!(outcomes.iter().all(|&count| count > 0), "{kind}: {outcomes:?}");
     }
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "it knows no fork")]
+fn who_dies_while_items_are_moved_from_the_file_to_the_ring_loses_at_most_his_own() {
+    let mut outcomes = [0; 2];
+    for steps in 0..MOST {
+        let queue = JoinableQueue::<Item>::new().unwrap();
+        // The second one has no room in the ring, and what is put after it lies behind it.
+        (0..6).for_each(|number| queue.put(&item(number, u32::from(number < 2))).unwrap());
+        for number in 0..2 {
+            assert_eq!(queue.get().unwrap().0, number);
+            queue.task_done().unwrap();
+        }
+        // The second one dies while he brings to its end what the first one has begun.
+        for steps in [steps].into_iter().chain((steps < 6).then_some(steps % 3)) {
+            in_a_killed_copy(|| {
+                STEPS.set(Some(steps));
+                let _ = queue.try_get();
+            });
+        }
+        let got = drain(&queue);
+        let has_got = 4 - got.len() as u32;
+        assert!(has_got < 2 && got.into_iter().eq(2 + has_got..6), "{steps}");
+        outcomes[has_got as usize] += 1;
+        goes_on(&queue, 0);
+    }
+    assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+}
+
+#[test]
+fn however_much_lies_behind_the_ring_comes_in_its_order() {
+    // Around what is moved at once, and with some that are too large for that.
+    for size in [0, 100, 8_000, 16_300, 17_000, 70_000] {
+        let queue = Queue::<(u32, Vec<u8>, Option<Handle>)>::new().unwrap();
+        let kind = |number: u32| if number < 500 && number % 50 == 7 { 2 } else { 0 };
+        let count = 100 + 4_000_000 / (size as u32 + 40);
+        for number in 0..count {
+            let (number, _, handle) = item(number, kind(number));
+            queue.put(&(number, vec![3; if number % 9 == 0 { 5 } else { size }], handle)).unwrap();
+        }
+        for number in 0..count {
+            let (got, bytes, handle) = queue.get().unwrap();
+            assert_eq!((got, bytes.len()), (number, if number % 9 == 0 { 5 } else { size }));
+            assert_eq!(handle.is_some(), kind(number) == 2);
+        }
+        assert!(queue.try_get().is_err() && queue.qsize() == 0);
+    }
+}
