@@ -159,7 +159,7 @@ pub use error::{
 };
 pub use executor::{
     Builder, CtrlC, InitializerOutput, Permit, ProcessPoolExecutor, Reserve, Shutdown, ShutdownOptions,
-    ShutdownReport, StartMethod, WarmUp, default_max_workers,
+    ShutdownReport, StartMethod, WarmUp, WorkerStdio, default_max_workers,
 };
 #[cfg(feature = "sandbox")]
 pub use executor::{Sandbox, SandboxReport};

@@ -105,6 +105,11 @@ support::isolated! {
         assert_eq!(said, "begun, ended, exit handler\n", "what was printed before is printed once");
     }
 
+    fn what_workers_write_is_kept_apart_from_what_the_program_writes() {
+        let said = run("output");
+        assert!(said.contains("begun, of the program") && !said.contains("worker"), "{said}");
+    }
+
     fn the_programs_files_are_closed_for_its_workers_and_their_numbers_stay_taken() {
         run("files");
     }

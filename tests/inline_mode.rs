@@ -228,6 +228,8 @@ support::isolated! {
     fn what_needs_a_process_is_refused() {
         let error = inline().limits(procpool::Limits::new().nice(5)).build().expect_err("limits of a thread");
         assert!(matches!(error, StartError::Invalid { .. }) && error.to_string().contains("limits"), "{error}");
+        let error = inline().stderr(procpool::WorkerStdio::Null).build().expect_err("the program's own output");
+        assert!(matches!(error, StartError::Invalid { .. }) && error.to_string().contains("output"), "{error}");
     }
 
     fn the_environment_makes_pools_inline_that_do_not_say_what_they_are() {

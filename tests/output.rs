@@ -1,4 +1,5 @@
-//! Tasks print where the program prints, however much, and whoever reads it or does not (F29).
+//! Tasks print where the program prints, however much, and whoever reads it or does not; or where the pool keeps the last
+//! of it, which is always read (F29).
 
 #![allow(unsafe_code, reason = "a program that closes its standard streams")]
 
@@ -11,7 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use procpool::{ProcessPoolExecutor, Ran, ShutdownOptions, TaskError, TaskErrorKind, TaskOptions, task};
+use procpool::{
+    ProcessPoolExecutor, Ran, ShutdownOptions, StartMethod, TaskError, TaskErrorKind, TaskOptions,
+    WorkerStdio, task,
+};
 use support::{Program, eventually, procfs, tagged_pids};
 
 const ORPHAN: Duration = Duration::from_secs(2);
@@ -59,6 +63,18 @@ fn print_line(text: &str) {
 #[task]
 fn print_error_line(text: &str) {
     eprintln!("{text}");
+}
+
+#[task]
+fn print_error_and_abort(text: &str) {
+    eprintln!("{text}");
+    std::process::abort()
+}
+
+/// Where a descriptor of the worker leads.
+#[task]
+fn where_it_goes(fd: u32) -> String {
+    fs::read_link(format!("/proc/self/fd/{fd}")).expect("it is open").to_string_lossy().into_owned()
 }
 
 #[task]
@@ -224,6 +240,64 @@ support::isolated! {
         }
         assert_eq!(code, Some(0));
         println!("two gibibytes in {:?}", began.elapsed());
+    }
+
+    fn a_gibibyte_to_each_stream_is_read_by_a_pool_that_keeps_the_last_of_it() {
+        const KEPT: usize = 100_000;
+        let captured = WorkerStdio::Captured { bytes: KEPT };
+        let pool = ProcessPoolExecutor::builder().max_workers(3).stdout(captured).stderr(captured).build().expect("a pool");
+        pool.warm_up().wait().expect("workers");
+        let own = || procfs::rss_kib(std::process::id()).expect("our own memory");
+        let before = own();
+        let much: Vec<_> = ["stdout", "stderr"].into_iter().map(|stream| pool.submit(print_much, (stream, GIBIBYTE))).collect();
+        for n in 0..100 {
+            assert_eq!(pool.submit(double, n).result().expect("others go on"), 2 * n);
+        }
+        for future in much {
+            assert_eq!(future.result().expect("a value"), Ok(()));
+        }
+        assert!(own() < before + (16 << 10), "{} KiB, then {} KiB", before, own());
+        for kept in [pool.stdout(), pool.stderr()] {
+            assert!(kept.expect("it is kept") == vec![b'#'; KEPT]);
+        }
+        // Who is killed while he writes takes nobody along.
+        let endless = pool.submit(print_much, ("stdout", 1 << 50));
+        eventually("it writes", SOON, || endless.running());
+        assert!(endless.kill());
+        endless.result().expect_err("it was killed");
+        assert_eq!(pool.submit(double, 21).result().expect("the pool goes on"), 42);
+        pool.shutdown(true).wait();
+    }
+
+    fn what_is_kept_is_there_when_it_is_told_what_came_of_the_task() {
+        for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+            let captured = WorkerStdio::Captured { bytes: 50 };
+            let builder = ProcessPoolExecutor::builder().max_workers(2).start_method(method);
+            let pool = builder.stdout(captured).stderr(captured).build().expect("a pool");
+            assert_eq!((pool.stdout(), pool.stderr()), (Some(Vec::new()), Some(Vec::new())));
+            for n in 0..200 {
+                let text = format!("line {n} of many");
+                pool.submit(print_line, &text).result().expect("it goes somewhere");
+                let kept = pool.stdout().expect("it is kept");
+                assert!(kept.len() <= 50 && kept.ends_with(format!("{text}\n").as_bytes()), "{n}: {kept:?}");
+            }
+            pool.submit(print_error_and_abort, "its last words").result().expect_err("it has aborted");
+            assert!(pool.stderr().expect("it is kept").starts_with(b"its last words"), "{:?}", pool.stderr());
+            pool.shutdown(true).wait();
+            assert!(pool.stdout().expect("it is kept").ends_with(b"line 199 of many\n"));
+        }
+    }
+
+    fn what_goes_nowhere_is_not_kept_and_what_is_not_captured_is_not_told() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).stdout(WorkerStdio::Null).build().expect("a pool");
+        assert_eq!(pool.submit(where_it_goes, 1).result().expect("a path"), "/dev/null");
+        let own = fs::read_link("/proc/self/fd/2").expect("a path").to_string_lossy().into_owned();
+        assert_eq!(pool.submit(where_it_goes, 2).result().expect("a path"), own);
+        assert_eq!((pool.stdout(), pool.stderr()), (None, None));
+        pool.shutdown(true).wait();
+        let nothing = ProcessPoolExecutor::builder().stderr(WorkerStdio::Captured { bytes: 0 }).build();
+        let error = nothing.expect_err("no room").to_string();
+        assert!(error.contains("`stderr` keeps 0 bytes: keep at least 1, or say `Null`"), "{error}");
     }
 
     fn a_full_pipe_holds_up_only_those_who_print_and_deadlines_hold() {

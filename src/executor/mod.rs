@@ -2,6 +2,7 @@
 
 mod builder;
 mod interrupt;
+mod output;
 mod reserve;
 mod shutdown;
 
@@ -24,7 +25,7 @@ use crate::submit::{Prepared, Submitter};
 use crate::sys::plain;
 use crate::task::Task;
 
-pub use builder::{Builder, InitializerOutput, StartMethod, default_max_workers};
+pub use builder::{Builder, InitializerOutput, StartMethod, WorkerStdio, default_max_workers};
 #[cfg(feature = "sandbox")]
 pub use builder::{Sandbox, SandboxReport};
 pub(crate) use builder::{check_nesting_and_tasks, check_process, check_surroundings};

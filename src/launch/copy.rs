@@ -33,8 +33,10 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
             // What is above on this stack belongs to the program, which goes on in the original only.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 drop((socket, board));
+                // As long as it has the program's descriptors.
+                let redirected = redirect(worker);
                 become_template(Copied { hello, maker, parent: own, socket: theirs, page }, || {
-                    surround(worker)
+                    redirected.and_then(|()| surround(worker))
                 })
             }));
             fork::leave(70)
@@ -58,6 +60,13 @@ fn refuse_threads() -> Result<(), StartError> {
         names.len(),
         names.join(", ")
     )))
+}
+
+/// Where workers write, for a copy of the program.
+fn redirect(worker: &Worker) -> Result<(), String> {
+    let stdout = worker.stdout.as_ref().map_or(Ok(()), rustix::stdio::dup2_stdout);
+    let stderr = worker.stderr.as_ref().map_or(Ok(()), rustix::stdio::dup2_stderr);
+    stdout.and(stderr).map_err(|errno| format!("the output of workers cannot be changed: {errno}"))
 }
 
 /// The surroundings of workers, for a copy of the program.

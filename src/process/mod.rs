@@ -17,14 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::MemfdFlags;
 
 use crate::error::StartError;
 use crate::executor::{check_nesting_and_tasks, check_process, check_surroundings};
 use crate::future::TaskFuture;
 use crate::launch::{EnvChange, Worker};
 use crate::scheduler::slot::Slot;
-use crate::sys::fd::above_standard;
+use crate::sys::fd::{self, above_standard};
 use crate::task::{Registry, Task, TaskNumber, guarded};
 use crate::transport::Message;
 use crate::wire::codec::{self, EncodeError};
@@ -462,11 +462,7 @@ fn output(stdio: ProcessStdio) -> Result<(Option<OwnedFd>, Option<File>), StartE
     let failed = |error: io::Error| StartError::spawn("open what a process writes to", error);
     match stdio {
         ProcessStdio::Inherit => Ok((None, None)),
-        ProcessStdio::Null => {
-            let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-            let null = null.map_err(io::Error::from).and_then(above_standard).map_err(failed)?;
-            Ok((Some(null), None))
-        }
+        ProcessStdio::Null => Ok((Some(fd::null().map_err(failed)?), None)),
         ProcessStdio::Captured => {
             let memory = rustix::fs::memfd_create("procpool-output", MemfdFlags::CLOEXEC);
             let memory = memory.map_err(io::Error::from).and_then(above_standard).map_err(failed)?;

@@ -24,6 +24,7 @@ use super::line::Line;
 use super::listener::Listener;
 use super::loose::Batches;
 use super::machine::{Cancel, Close, Counts, Effect, End, Event, LaneNo, Machine, TaskNo, Why};
+use super::output::Outputs;
 use super::policy::Settings;
 use super::poller::Poller;
 use super::verdict;
@@ -48,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) worker: Worker,
     pub(crate) initializer: Option<Initializer>,
     pub(super) observer: Option<Observer>,
+    pub(crate) outputs: Outputs,
     /// Room for tasks, if `max_pending` bounds them.
     pub(crate) gate: Option<Gate>,
     /// Several calls may be one task: nobody counts the tasks of a worker, and no script of faults does.
@@ -114,9 +116,12 @@ impl Engine {
         initializer: Option<Initializer>,
         gate: Option<Gate>,
         observer: Option<Observer>,
+        outputs: Outputs,
     ) -> std::io::Result<Engine> {
+        let poller = Poller::new()?;
+        outputs.watch(&poller)?;
         Ok(Engine {
-            poller: Poller::new()?,
+            poller,
             owner: own_pid(),
             lets_calls_go_together: settings.max_tasks_per_child.is_none() && !worker.faults.is_scripted(),
             core: Mutex::new(Core {
@@ -133,6 +138,7 @@ impl Engine {
             worker,
             initializer,
             observer,
+            outputs,
             gate,
         })
     }

@@ -24,6 +24,7 @@ mod later;
 mod line;
 mod listener;
 pub(crate) mod loose;
+pub(crate) mod output;
 mod poller;
 pub(crate) mod slot;
 mod start;

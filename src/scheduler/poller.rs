@@ -27,6 +27,8 @@ pub(crate) enum What {
     Called,
     Socket,
     Ended,
+    /// Workers have written something.
+    Output,
 }
 
 impl Token {
@@ -38,7 +40,8 @@ impl Token {
         let what = match word >> 62 {
             0 => What::Called,
             1 => What::Socket,
-            _ => What::Ended,
+            2 => What::Ended,
+            _ => What::Output,
         };
         Token { what, lane: LaneNo((word >> 32 & 0x3fff_ffff) as usize), life: word as u32 }
     }

@@ -135,6 +135,7 @@ impl Supervisor {
                 self.engine.template_has_ended();
             }
             if terminated && self.stations.iter().all(|station| station.worker.is_none()) {
+                self.engine.outputs.end(&self.engine.poller);
                 return;
             }
             let now = Instant::now();
@@ -205,6 +206,9 @@ impl Supervisor {
     fn attend(&mut self, token: Token, writable: bool, readable: bool) {
         if token == TEMPLATE {
             return self.watch.ended(&self.engine);
+        }
+        if token.what == What::Output {
+            return self.engine.outputs.drain();
         }
         if token.what == What::Called || self.stations[token.lane.0].life != token.life {
             return;

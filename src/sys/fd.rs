@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// Descriptors of this crate start here in a worker, out of the way of code that counts on low numbers.
 const HIGH: RawFd = 500;
 
+/// Where nothing that is written goes anywhere.
+pub(crate) fn null() -> io::Result<OwnedFd> {
+    above_standard(rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// A descriptor that a new process inherits although nobody meant it to, recognised by what it refers to, so
 /// that the same number opened by somebody else is not mistaken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

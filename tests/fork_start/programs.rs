@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use procpool::{
     ExitCause, HandshakeError, ProcessPoolExecutor, Ran, Shared, SharedMemory, StartError, TaskErrorKind,
-    TaskOptions,
+    TaskOptions, WorkerStdio,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -27,6 +27,7 @@ pub(crate) fn run(name: &str) {
         "memory" => memory(),
         "surroundings" => return surroundings(),
         "files" => files(),
+        "output" => output(),
         "shared" => return shared(),
         "failures" => failures(),
         "signals" => return signals(),
@@ -151,6 +152,15 @@ fn surroundings() {
         end(&pool);
         eventually("its threads have ended", REAPED, || own_threads() == 1);
     }
+}
+
+fn output() {
+    print!("begun, ");
+    let pool = forks().max_workers(1).stdout(WorkerStdio::Captured { bytes: 100 }).build().expect("a pool");
+    pool.submit(say, "of a worker").result().expect("it goes somewhere");
+    assert_eq!(pool.stdout().expect("it is kept"), b"of a worker\n");
+    println!("of the program");
+    end(&pool);
 }
 
 fn files() {

@@ -218,3 +218,8 @@ pub(crate) fn park(ledger: &str, id: u64) {
         std::thread::park();
     }
 }
+
+#[task]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}

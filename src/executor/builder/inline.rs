@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use crate::error::StartError;
 use crate::limits::Limits;
 
-use super::Builder;
+use super::{Builder, WorkerStdio};
 
 /// The environment variable that makes pools inline that do not say what they are.
 const SWITCH: &str = "PROCPOOL_INLINE";
@@ -29,7 +29,7 @@ impl Builder {
     ///   initializer runs once in every thread. [`worker_pids`](crate::ProcessPoolExecutor::worker_pids) is empty, and
     ///   the process of a [`WorkerEvent`](crate::WorkerEvent) is this program.
     /// * To tell where a task panicked, the program's panic hook is put behind one that remembers it.
-    /// * [`limits`](Builder::limits), a sandbox and faults are errors of [`build`](Builder::build).
+    /// * [`stdout`](Builder::stdout), [`stderr`](Builder::stderr), [`limits`](Builder::limits), a sandbox and faults are errors of [`build`](Builder::build).
     ///
     /// # Examples
     ///
@@ -65,6 +65,9 @@ impl Builder {
                  one or the other"
             )))
         };
+        if self.stdio != [WorkerStdio::Inherit; 2] {
+            return needs_a_process("output of its own");
+        }
         if self.limits != Limits::new() {
             return needs_a_process("limits");
         }

@@ -7,6 +7,7 @@ mod inline;
 mod kernel;
 mod limits;
 mod start_method;
+mod stdio;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -45,6 +46,7 @@ mod sandbox;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxReport};
 pub use start_method::StartMethod;
+pub use stdio::WorkerStdio;
 
 /// More workers than any machine has use for: a number above it is a mistake.
 const MAX_WORKERS: usize = 4096;
@@ -95,6 +97,8 @@ pub struct Builder {
     max_message_size: usize,
     env: Vec<EnvChange>,
     current_dir: Option<std::path::PathBuf>,
+    /// Standard output and error.
+    stdio: [WorkerStdio; 2],
     start_timeout: Duration,
     stop_timeout: Duration,
     task_options: TaskOptions,
@@ -123,6 +127,7 @@ impl Default for Builder {
             max_message_size: 1 << 30,
             env: Vec::new(),
             current_dir: None,
+            stdio: [WorkerStdio::Inherit; 2],
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
             task_options: TaskOptions::new(),
@@ -498,6 +503,7 @@ impl Builder {
         }
         check_nesting_and_tasks()?;
         let (bounds, ground) = self.limits.prepare()?;
+        let (outputs, [stdout, stderr]) = self.outputs()?;
         let worker = Worker {
             inline,
             bounds,
@@ -511,8 +517,8 @@ impl Builder {
             depth: worker::place::here().depth,
             forks,
             alone: None,
-            stdout: None,
-            stderr: None,
+            stdout,
+            stderr,
             #[cfg(feature = "sandbox")]
             sandbox: None,
         };
@@ -526,7 +532,7 @@ impl Builder {
         let gate = self
             .max_pending
             .map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
-        let engine = Engine::new(settings, worker, self.initializer, gate, self.observer)
+        let engine = Engine::new(settings, worker, self.initializer, gate, self.observer, outputs)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
         supervisor::start(Arc::clone(&engine))?;
