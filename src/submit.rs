@@ -18,6 +18,7 @@ use crate::scheduler::job::{Job, Order};
 use crate::scheduler::loose::Number;
 use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Slot;
+use crate::sys::plain;
 use crate::sys::source::LEAD_MAX;
 use crate::task::{LARGE, Registry, Task, guarded};
 use crate::transport::CALLS_MAX;
@@ -90,12 +91,18 @@ impl Packer {
         if bundle.calls + 1 == CALLS_MAX || self.number >= records::MARKS {
             return false;
         }
+        if let Some(bytes) = plain::number_bytes(args) {
+            return bundle.add_number(self, bytes);
+        }
         let at = records::open(&mut bundle.records);
         let limit = self.limit.saturating_sub(at);
         let encoded = codec::encode_attached(args, &mut bundle.records, limit);
-        let fits = encoded.is_ok_and(|handles| handles.is_empty());
+        let mut fits = encoded.is_ok_and(|handles| handles.is_empty());
         if fits {
             records::close(&mut bundle.records, at, self.number);
+            fits = bundle.records.len() <= self.limit || bundle.calls == 0;
+        }
+        if fits {
             bundle.whole = bundle.records.len();
             bundle.calls += 1;
         } else {
@@ -106,6 +113,21 @@ impl Packer {
 }
 
 impl Bundle {
+    /// The same of an argument that is a number.
+    #[inline]
+    fn add_number(&mut self, Packer { number, limit }: Packer, bytes: &[u8]) -> bool {
+        if self.records.len() + records::OVERHEAD + bytes.len() > limit {
+            return false;
+        }
+        if self.calls == 0 {
+            records::open_group(&mut self.records, number, bytes.len());
+        }
+        self.records.extend_from_slice(bytes);
+        self.whole = self.records.len();
+        self.calls += 1;
+        true
+    }
+
     /// Nothing is left of a call whose arguments could not be encoded.
     pub(crate) fn forget_begun(&mut self) {
         self.records.truncate(self.whole);

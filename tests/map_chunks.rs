@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use procpool::{Descriptor, ProcessPoolExecutor, Ran, TaskErrorKind, task};
+use procpool::{Descriptor, ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, task};
 use support::{Event, Ledger, Signal, eventually, kill};
 
 const ITEMS: u64 = 200;
@@ -70,8 +70,192 @@ fn repeat(word: &str, times: usize) -> String {
     word.repeat(times)
 }
 
+/// What few items do among many.
+const PANICS: u64 = 100;
+
+fn is_bad(n: u64) -> bool {
+    n % PANICS == 7
+}
+
+/// A task from each kind of number to it, and a test of it that says which it was and how many results there were.
+macro_rules! numbers {
+    ($($task:ident $number:ty, $fatal:literal;)*) => {
+        $(
+            #[task]
+            fn $task(n: $number) -> $number {
+                if n as i64 == $fatal {
+                    std::process::abort();
+                }
+                assert!(!is_bad(n as u64), "item {n}");
+                n
+            }
+        )*
+
+        fn every_number(chunksize: usize, mut test: impl FnMut(&str, usize)) {
+            $({
+                let what = stringify!($number);
+                // What the smaller ones cannot tell comes round again, but what is fatal is only once there.
+                let all = (0..6_000_i64).map(|n| if n == 1_900 { $fatal } else { n });
+                let items: Vec<$number> = all
+                    .enumerate()
+                    .map(|(place, n)| (place, n as $number))
+                    .filter(|&(place, n)| n as i64 != $fatal || place == 1_900)
+                    .map(|(_, n)| n)
+                    .collect();
+                let pool = pool(2);
+                let results = pool.map($task, items.iter().copied()).chunksize(chunksize).into_iter();
+                let mut count = 0;
+                for (&item, result) in items.iter().zip(results) {
+                    count += 1;
+                    let what = format!("{item} of {what} in chunks of {chunksize}");
+                    match result {
+                        Ok(value) => assert!(value == item && !is_bad(item as u64) && item as i64 != $fatal, "{what}"),
+                        Err(error) if item as i64 == $fatal => assert_eq!(error.ran(), Ran::Maybe, "{what}: {error}"),
+                        Err(error) => {
+                            let panic = error.panic().unwrap_or_else(|| panic!("{what}: {error}"));
+                            assert!(is_bad(item as u64) && panic.message() == format!("item {item}"), "{what}");
+                        }
+                    }
+                }
+                assert_eq!(count, items.len());
+                test(what, count);
+                pool.shutdown(true).wait();
+            })*
+        }
+    };
+}
+
+numbers! {
+    same_u8 u8, 99; same_i8 i8, -3; same_u16 u16, 1_900; same_i32 i32, -1; same_u64 u64, 1_900; same_usize usize, 1_900;
+    same_i128 i128, -7; same_f32 f32, 1_900; same_f64 f64, -1_900;
+}
+
+/// It does not survive its end elsewhere, in every fifth case.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Fragile {
+    id: u64,
+    home: u32,
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(self.id % 5 != 3 || self.home == std::process::id(), "it breaks");
+    }
+}
+
+#[task]
+fn fragile(id: u64, home: u32) -> Fragile {
+    Fragile { id, home }
+}
+
+#[task]
+fn narrow(n: u64) -> u8 {
+    n as u8
+}
+
+#[task]
+fn as_wide(n: u8) -> u128 {
+    n.into()
+}
+
+#[task]
+fn widen(n: u8) -> u64 {
+    assert!(n != 9, "{}", "the text of a panic has room ".repeat(100));
+    n.into()
+}
+
 support::isolated! {
     timeout = 120;
+
+    fn numbers_of_every_kind_stand_for_themselves_as_others_do() {
+        for chunksize in [1, 50, 4_000] {
+            let mut kinds = std::collections::BTreeSet::new();
+            every_number(chunksize, |what, count| {
+                assert!(count > 5_000, "{what}");
+                kinds.insert(what.to_owned());
+            });
+            assert_eq!(kinds.len(), 9);
+        }
+    }
+
+    fn a_result_whose_end_fails_is_told_as_that_among_others() {
+        let pool = pool(1);
+        let pids = pool.worker_pids();
+        let home = std::process::id();
+        for chunksize in [1, 7, 2_000] {
+            let results = pool.map(fragile, (0..3_000).map(|id| (id, home))).chunksize(chunksize).into_iter();
+            let mut count = 0;
+            for (id, result) in (0..).zip(results) {
+                count += 1;
+                match result {
+                    Ok(value) => assert!(value.id == id && id % 5 != 3),
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(id % 5 == 3 && text.contains("while encoding the result: it breaks"), "{id}: {text}");
+                        assert!(matches!(error.kind(), TaskErrorKind::Codec { .. }), "{text}");
+                    }
+                }
+            }
+            assert_eq!(count, 3_000);
+        }
+        assert_eq!(pool.worker_pids(), pids, "nobody had to die for that");
+        pool.shutdown(true).wait();
+    }
+
+    fn numbers_fit_into_messages_that_are_hardly_larger() {
+        for limit in [1, 4, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 39, 100] {
+            let builder = ProcessPoolExecutor::builder().max_workers(1).max_message_size(limit);
+            let pool = builder.build().expect("a pool");
+            pool.warm_up().wait().expect("a worker");
+            let pids = pool.worker_pids();
+            for chunksize in [1, 2, 1_000] {
+                let numbers = 0..600_u64;
+                let refused = |error: TaskError| assert!(matches!(error.kind(), TaskErrorKind::TooLarge { .. }), "{error}");
+                for (n, result) in numbers.clone().zip(pool.map(narrow, numbers.clone()).chunksize(chunksize)) {
+                    match result {
+                        Ok(value) => assert!(value == n as u8 && limit >= 8),
+                        Err(error) => refused(error),
+                    }
+                }
+                for (n, result) in numbers.clone().zip(pool.map(as_wide, numbers.map(|n| n as u8)).chunksize(chunksize)) {
+                    match result {
+                        Ok(value) => assert!(value == u128::from(n as u8) && limit >= 16),
+                        Err(error) => {
+                            assert!(limit < 16, "{limit}");
+                            refused(error);
+                        }
+                    }
+                }
+            }
+            assert_eq!(pool.worker_pids(), pids, "with messages of {limit} nobody had to die");
+            pool.shutdown(true).wait();
+        }
+    }
+
+    fn a_number_that_is_larger_than_a_message_may_be_is_refused_and_a_text_of_a_panic_is_not() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).max_message_size(4).build().expect("a pool");
+        pool.warm_up().wait().expect("a worker");
+        let pids = pool.worker_pids();
+        let check = |n: u8, result: Result<u64, TaskError>| {
+            let error = result.expect_err("it has eight bytes");
+            match error.kind() {
+                TaskErrorKind::TooLarge { size: 8, limit: 4, .. } => assert_ne!(n, 9),
+                TaskErrorKind::Panicked(panic) => assert!(n == 9 && panic.message().len() > 1_000, "{n}: {error}"),
+                _ => panic!("{n}: {error}"),
+            }
+        };
+        let numbers = (0..2_000).map(|n| n as u8);
+        for chunksize in [1, 10, 1_000] {
+            let results = pool.map(widen, numbers.clone()).chunksize(chunksize).into_iter();
+            let count = numbers.clone().zip(results).map(|(n, result)| check(n, result)).count();
+            assert_eq!(count, 2_000);
+        }
+        for n in [8, 9] {
+            check(n, pool.submit(widen, n).result());
+        }
+        assert_eq!(pool.worker_pids(), pids, "nobody had to die for that");
+        pool.shutdown(true).wait();
+    }
 
     fn what_a_message_may_hold_decides_of_each_item_for_itself() {
         for limit in [64, 127, 300, 5_000] {

@@ -192,7 +192,7 @@ impl Expansion<'_> {
         }
         quote! {
             #[allow(deprecated)]
-            fn __procpool_run #generics(__procpool_call: #private::Call<#lifetime>) -> #private::Reply {
+            fn __procpool_run #generics(__procpool_call: #private::Call<'_, #lifetime>) -> #private::Reply {
                 __procpool_call.run_as::<#name, #decoded>(|#pattern| #called)
             }
         }

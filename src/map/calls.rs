@@ -17,12 +17,13 @@ use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Outcome;
 use crate::scheduler::verdict;
 use crate::submit::Calling;
+use crate::sys::plain;
 use crate::task::guarded;
 use crate::transport::Message;
 use crate::wire::attach;
 use crate::wire::codec::{self, Source};
 use crate::wire::frame::Kind;
-use crate::wire::records;
+use crate::wire::records::{self, Records};
 
 /// A stream of the results of so many calls, in their order.
 pub(super) struct Calls<T> {
@@ -67,15 +68,23 @@ impl<T: DeserializeOwned> Calls<T> {
     fn read(&mut self, Message { bytes, mut handles }: Message) -> Vec<Result<T, TaskError>> {
         let (task, limit) = (self.part.slot.task, self.engine.worker.limit);
         let most = self.left as usize;
-        let mut read = Vec::with_capacity(most.min(bytes.len() / records::LEAST));
-        let mut rest = &bytes[..];
-        while !rest.is_empty() && read.len() < most {
+        // What is no records does not come here.
+        let Some(count) = records::count(&bytes) else { return Vec::new() };
+        let mut read = Vec::with_capacity(most.min(count as usize));
+        let mut records = Records::new(&bytes);
+        while !records.is_empty() && read.len() < most {
             // Decoding is the user's code. What it panics at has been passed over, and the next are read in another turn.
             let panicked = guarded(|| {
-                while read.len() < most
-                    && let Some((mark, bytes, more)) = records::first(rest)
+                if plain::is_number::<T>()
+                    && records.mark().and_then(verdict::kind_of) == Some(Kind::Done)
+                    && let Some((_, values)) = records.group_of(size_of::<T>())
+                    && let Some(values) = plain::numbers_of(values)
                 {
-                    rest = more;
+                    read.extend(values.take(most - read.len()).map(Ok));
+                }
+                while read.len() < most
+                    && let Some((mark, bytes)) = records.next()
+                {
                     read.push(match verdict::kind_of(mark) {
                         Some(Kind::Done) => {
                             let source = Source::new(bytes);

@@ -56,8 +56,8 @@ const CHUNK: (Duration, usize) = (Duration::from_millis(1), 8192);
 const SINGLE: (Duration, usize) = (Duration::from_micros(200), 512);
 /// Items between two looks at the clock.
 const LOOKS: u32 = 32;
-/// A chunk is closed with so many bytes.
-const CHUNK_BYTES: usize = 128 << 10;
+/// A chunk is closed with so many bytes: with a last item that is no larger, it goes through the ring.
+const CHUNK_BYTES: usize = 31 << 10;
 
 impl Chunks {
     /// Of one item each, until it is known how long they take.

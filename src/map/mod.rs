@@ -296,6 +296,9 @@ where
             return Poll::Ready(Some(this.end(kind)));
         }
         this.fill(context);
+        if let Some(result) = this.window.next_ready() {
+            return Poll::Ready(Some(result));
+        }
         let next = loop {
             match this.window.poll_next(context) {
                 Poll::Ready(Some(Step::Took(took))) => this.chunks.note(took),

@@ -110,11 +110,17 @@ impl<T: DeserializeOwned> Window<T> {
         }
     }
 
+    /// The next one of those that have come with others.
     #[inline]
+    pub(super) fn next_ready(&mut self) -> Option<Result<T, TaskError>> {
+        let result = self.ready.next()?;
+        self.pending -= 1;
+        Some(result)
+    }
+
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Step<T>>> {
         loop {
-            if let Some(result) = self.ready.next() {
-                self.pending -= 1;
+            if let Some(result) = self.next_ready() {
                 return Poll::Ready(Some(Step::Result(result)));
             }
             match std::task::ready!(self.poll_order(context)) {

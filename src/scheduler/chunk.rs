@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use crate::error::{Phase, TaskError};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::transport::{CallBits, FEW_CALLS, Message};
-use crate::wire::records;
+use crate::wire::records::{self, Records};
 
 use super::later::Later;
 use super::machine::TaskNo;
@@ -173,8 +173,11 @@ impl Chunk {
         let mut state = self.state();
         let known = state.told.checked_sub(first).ok_or(())?;
         if known > 0 {
-            let missing = records::after(&results.bytes, known).ok_or(())?.to_vec();
-            results = Message { bytes: missing, ..Message::default() };
+            let missing =
+                records::count(&results.bytes).and_then(|count| count.checked_sub(known)).ok_or(())?;
+            let rest = Records::new(&results.bytes).after(known);
+            let bytes = rest.and_then(|rest| rest.part(missing)).ok_or(())?;
+            results = Message { bytes, ..Message::default() };
         }
         let count = records::count(&results.bytes).ok_or(())?;
         let State { told, end, owner, .. } = &mut *state;
@@ -298,11 +301,7 @@ mod test {
         let mut told = Vec::new();
         let context = Context::from_waker(Waker::noop());
         while let Poll::Ready(message) = chunk.poll_results(&context) {
-            let mut rest = &message.bytes[..];
-            while let Some((tag, _, more)) = records::first(rest) {
-                told.push(tag as u8);
-                rest = more;
-            }
+            told.extend(Records::new(&message.bytes).map(|(tag, _)| tag as u8));
         }
         told
     }

@@ -10,7 +10,7 @@ use crate::task::TaskNumber;
 use crate::transport::{Bytes, Message};
 use crate::wire::attach::{Handle, Handles};
 use crate::wire::frame::{Header, Kind};
-use crate::wire::records;
+use crate::wire::records::Records;
 
 use super::chunk::{Chunk, Cut};
 use super::encoded::Encoded;
@@ -76,13 +76,9 @@ impl Job {
     /// wants them, or there are none.
     pub(crate) fn rest(&self, begun: u32, resends: u8) -> Option<(Job, Arc<Chunk>)> {
         let cut = self.chunk.as_ref()?.cut(begun)?;
-        let rest = records::after(&self.arguments, begun)?;
+        let rest = Records::new(&self.arguments).after(begun)?;
         Some(match cut {
-            Cut::Calls(calls) => {
-                let others = records::after(rest, calls)?.len();
-                let arguments = rest[..rest.len() - others].to_vec();
-                Job::calls(self.slot.task, arguments, Chunk::new(calls, resends))
-            }
+            Cut::Calls(calls) => Job::calls(self.slot.task, rest.part(calls)?, Chunk::new(calls, resends)),
             Cut::Members(members) => {
                 let (members, arguments) = members.compact(rest);
                 Job::batch(arguments, members, resends)

@@ -175,6 +175,7 @@ mod test {
     use super::*;
     use crate::scheduler::slot::Slot;
     use crate::wire::attach::Handles;
+    use crate::wire::records::Records;
 
     fn order(n: u8) -> Order {
         Order {
@@ -196,12 +197,10 @@ mod test {
 
     /// Which tasks a batch consists of.
     fn tasks(batch: &Batch) -> Vec<u32> {
-        let mut rest = &batch.arguments[..];
         let mut tasks = Vec::new();
-        while let Some((task, arguments, more)) = records::first(rest) {
+        for (task, arguments) in Records::new(&batch.arguments) {
             assert_eq!(arguments, [task as u8; 5]);
             tasks.push(task);
-            rest = more;
         }
         assert_eq!(tasks.len(), batch.members.len());
         tasks

@@ -7,7 +7,7 @@ use async_lock::SemaphoreGuardArc;
 use crate::error::{Ran, TaskError, TaskErrorKind};
 use crate::transport::{CallBits, Message, call_bit};
 use crate::wire::frame::Kind;
-use crate::wire::records;
+use crate::wire::records::{self, Records};
 
 use super::chunk::Lost;
 use super::encoded::Encoded;
@@ -102,10 +102,7 @@ impl Members {
 
     /// Records of results have come, from that call on, one for each and not more than there are.
     pub(super) fn tell(&mut self, first: u32, Message { bytes, mut handles }: Message, later: &mut Later) {
-        let mut rest = &bytes[..];
-        let mut call = first as usize;
-        while let Some((mark, bytes, more)) = records::first(rest) {
-            rest = more;
+        for ((mark, bytes), call) in Records::new(&bytes).zip(first as usize..) {
             if let Some(member) = self.line[call].take() {
                 match verdict::kind_of(mark) {
                     Some(Kind::Done) => {
@@ -122,7 +119,6 @@ impl Members {
                     }
                 }
             }
-            call += 1;
         }
     }
 
@@ -152,14 +148,13 @@ impl Members {
     }
 
     /// Forgets those who have been told, and gives the records of the calls of the others.
-    pub(super) fn compact(mut self, mut arguments: &[u8]) -> (Members, Vec<u8>) {
+    pub(super) fn compact(mut self, arguments: Records<'_>) -> (Members, Vec<u8>) {
         let mut kept = Vec::new();
-        for place in &self.line {
-            let before = arguments;
-            let Some((.., more)) = records::first(arguments) else { break };
-            arguments = more;
+        for (place, (task, arguments)) in self.line.iter().zip(arguments) {
             if place.is_some() {
-                kept.extend_from_slice(&before[..before.len() - more.len()]);
+                let at = records::open(&mut kept);
+                kept.extend_from_slice(arguments);
+                records::close(&mut kept, at, task);
             }
         }
         let mut places = self.line.iter();
@@ -216,7 +211,7 @@ mod test {
         }
         let rest = all.cut(1).expect("two wait");
         assert_eq!((all.len(), all.waiting(), rest.len(), rest.waiting()), (1, 1, 5, 2));
-        let (rest, kept) = rest.compact(&records((1..6).map(|n| (u32::from(n), n))));
+        let (rest, kept) = rest.compact(Records::new(&records((1..6).map(|n| (u32::from(n), n)))));
         assert_eq!(kept, records([(1, 1), (4, 4)]));
         assert_eq!((rest.len(), rest.find(CallNo(2)), rest.find(CallNo(8))), (2, Some(0), Some(1)));
         assert_eq!((rest.find(CallNo(4)), all.find(CallNo(2)), all.find(CallNo(0))), (None, None, Some(0)));
@@ -230,7 +225,7 @@ mod test {
         all.unwant(3);
         drop(all.take(3));
         let [done, skipped, no_kind] = [Kind::Done.tag(), Kind::Skipped.tag(), 250].map(u32::from);
-        let said = records([(done, 1), (skipped, 2), (no_kind, 3), (skipped, 4), (u32::MAX >> 8, 5)]);
+        let said = records([(done, 1), (skipped, 2), (no_kind, 3), (skipped, 4), (records::MARKS - 1, 5)]);
         all.tell(0, Message { bytes: said, handles: Handles::default() }, &mut later);
         assert_eq!(told(&slots[0]).expect("an outcome").expect("a value"), [1]);
         for lied in [1, 2, 4] {

@@ -156,6 +156,15 @@ pub(crate) fn number_of<T>(bytes: &[u8]) -> Option<T> {
         .then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// The values that these bytes are, if each is one number of this type.
+#[inline]
+pub(crate) fn numbers_of<T>(bytes: &[u8]) -> Option<impl Iterator<Item = T>> {
+    let chunks = is_number::<T>().then(|| bytes.chunks_exact(size_of::<T>()))?;
+    // SAFETY: each chunk has as many bytes as `T`. It is a primitive number, of which any bits are a value, and which is
+    // read from bytes of any alignment.
+    Some(chunks.map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }))
+}
+
 /// The memory of a slice.
 #[inline]
 pub(crate) fn bytes<T: Solid>(slice: &[T]) -> &[u8] {
@@ -209,6 +218,10 @@ mod test {
         assert_eq!(number_bytes(&(1_u8,)), None);
         assert_eq!(number_bytes("text"), None);
         assert_eq!(number_bytes(&[1_u8][..]), None);
+        let unaligned = numbers_of::<u16>(&unaligned[1..]).unwrap();
+        let expected = [[1, 0], [0, 0]].map(u16::from_ne_bytes);
+        assert_eq!(unaligned.collect::<Vec<_>>(), expected, "what is left over is left out");
+        assert!(numbers_of::<bool>(&[1]).is_none() && numbers_of::<()>(&[]).is_none());
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl<'de> Source<'de> {
         Source { rest: Cell::new(bytes), next: Cell::new(&[]), lent: Cell::new(false), body: None }
     }
 
+    /// Goes on with these, which stay where they are.
+    #[inline]
+    pub(crate) fn refill(&self, bytes: &'de [u8]) {
+        debug_assert!(self.body.is_none(), "nothing is given away of them");
+        self.rest.set(bytes);
+        self.next.set(&[]);
+        self.lent.set(false);
+    }
+
     /// How many bytes are left.
     #[inline]
     pub(crate) fn left(&self) -> usize {

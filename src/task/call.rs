@@ -1,6 +1,7 @@
 //! One call of a task: bytes in, the user's function, bytes out, and nothing the user's code does gets past it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,19 +14,30 @@ use crate::transport::Message;
 use crate::wire::attach::{self, Handles};
 use crate::wire::codec::{self, EncodeError, Source};
 
-/// The arguments of one call, on their way to the function. Passed to the code that `#[task]` writes.
+/// The arguments of one call, or of several calls of one function, on their way to that. Passed to the code that
+/// `#[task]` writes.
 #[doc(hidden)]
-pub struct Call<'a> {
+pub struct Call<'c, 'a> {
     args: &'a Source<'a>,
+    calls: Calls<'c, 'a>,
+}
+
+enum Calls<'c, 'a> {
+    One(One<'c>),
+    Several(&'c mut (dyn Several<'a> + 'c)),
+}
+
+/// One call, by itself.
+struct One<'c> {
     /// The handles that the arguments hold.
     handles: Handles,
     /// Where the encoded result goes.
-    output: &'a mut Message,
+    output: &'c mut Message,
     /// The largest result that may be sent, in bytes.
     limit: usize,
     /// The output may be the result's own memory.
     may_be_whole: bool,
-    stages: &'a dyn Stages,
+    stages: &'c dyn Stages,
 }
 
 /// Is told how far a call has come.
@@ -36,7 +48,27 @@ pub(crate) trait Stages {
     fn ended(&self);
 }
 
-/// How a call ended. The result itself, if there is one, is in the output of the [`Call`].
+/// Calls of one function, one after the other.
+pub(crate) trait Several<'a> {
+    /// Takes up the next call, and gives its arguments. `None` if there is no other for now. With `starts`, the body
+    /// starts: there is nothing to decode.
+    fn next(&mut self, starts: bool) -> Option<&'a [u8]>;
+    /// The arguments are decoded, the body starts.
+    fn starting(&mut self);
+    /// The body has ended, by returning or by panicking.
+    fn ended(&mut self);
+    /// The largest result that may be sent, in bytes.
+    fn limit(&self) -> usize;
+    /// Where the encoded result goes.
+    fn output(&mut self) -> &mut Message;
+    /// The result has been encoded.
+    fn returned(&mut self);
+    /// The body has ended by returning this number, as it is in memory.
+    fn returned_number(&mut self, bytes: &[u8]);
+}
+
+/// How a call ended, or of several calls the last one. The result itself, if there is one, is in the output of the
+/// [`Call`].
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Reply {
@@ -54,48 +86,70 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Payload(pub Option<String>);
 
-impl<'a> Call<'a> {
+impl<'c, 'a> Call<'c, 'a> {
     pub(crate) fn new(
         args: &'a Source<'a>,
         handles: Handles,
-        output: &'a mut Message,
+        output: &'c mut Message,
         limit: usize,
-        stages: &'a dyn Stages,
-    ) -> Call<'a> {
-        Call { args, handles, output, limit, may_be_whole: false, stages }
+        stages: &'c dyn Stages,
+    ) -> Call<'c, 'a> {
+        Call { args, calls: Calls::One(One { handles, output, limit, may_be_whole: false, stages }) }
     }
 
     /// The result need not be copied to be sent.
-    pub(crate) fn may_be_whole(self) -> Call<'a> {
-        Call { may_be_whole: true, ..self }
+    pub(crate) fn may_be_whole(mut self) -> Call<'c, 'a> {
+        if let Calls::One(one) = &mut self.calls {
+            one.may_be_whole = true;
+        }
+        self
+    }
+
+    /// Calls until there is no other, or until one does not return a value: [`Reply::Ok`], or why not. The source is for
+    /// the arguments of one after the other.
+    pub(crate) fn several(args: &'a Source<'a>, calls: &'c mut (dyn Several<'a> + 'c)) -> Call<'c, 'a> {
+        Call { args, calls: Calls::Several(calls) }
     }
 
     /// [`Call::run`] of the task `T`, whose own bounds say that its result can be encoded. So a compiler that
     /// finds it cannot be, says so once.
     #[doc(hidden)]
-    pub fn run_as<T: Task, A: Deserialize<'a>>(self, body: impl FnOnce(A) -> T::Output) -> Reply {
+    pub fn run_as<T: Task, A: Deserialize<'a>>(self, body: impl Fn(A) -> T::Output) -> Reply {
         self.run(body)
     }
 
     /// Decodes the arguments, calls `body`, encodes what it returns. Each of the three may panic.
     #[doc(hidden)]
-    pub fn run<A, R>(self, body: impl FnOnce(A) -> R) -> Reply
+    pub fn run<A, R>(self, body: impl Fn(A) -> R) -> Reply
     where
         A: Deserialize<'a>,
         R: Serialize,
     {
-        let decode = || codec::decode_borrowed::<A>(self.args);
+        match self.calls {
+            Calls::One(one) => one.run(self.args, body),
+            Calls::Several(calls) => run_several(calls, self.args, body),
+        }
+    }
+}
+
+impl One<'_> {
+    fn run<'a, A, R>(self, args: &'a Source<'a>, body: impl Fn(A) -> R) -> Reply
+    where
+        A: Deserialize<'a>,
+        R: Serialize,
+    {
+        let decode = || codec::decode_borrowed::<A>(args);
         let args = match guarded(|| attach::offer(self.handles, decode)) {
             Ok(Ok(args)) => args,
             Ok(Err(message)) => return Reply::ArgsDecode(message),
-            Err(payload) => return Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
+            Err(payload) => return At::Decoding.panicked(payload),
         };
         self.stages.starting();
         let result = guarded(|| body(args));
         self.stages.ended();
         let result = match result {
             Ok(result) => result,
-            Err(payload) => return Reply::Panicked(payload),
+            Err(payload) => return At::Body.panicked(payload),
         };
         let fits = |len| (LARGE..self.limit.saturating_sub(LEAD_MAX)).contains(&len);
         let result = match plain::into_bytes(result, |len| self.may_be_whole && fits(len)) {
@@ -106,24 +160,91 @@ impl<'a> Call<'a> {
             Err(result) => result,
         };
         // Dropped inside the guard as well: the user's `Drop` is the user's code.
-        let Message { bytes, handles } = self.output;
-        let encoded = guarded(move || match codec::encode_attached(&result, bytes, self.limit) {
-            Err(EncodeError::TooLarge) => Err(Reply::ResultTooLarge(codec::size(&result))),
-            Err(EncodeError::Refused(message)) => Err(Reply::ResultEncode(message)),
-            Ok(held) => {
-                *handles = held;
-                Ok(())
-            }
-        });
-        match encoded {
-            Ok(Ok(())) => Reply::Ok,
-            Ok(Err(reply)) => reply,
-            Err(payload) => Reply::ResultEncode(payload.while_doing("encoding the result")),
+        let encoded = guarded(move || encode(&result, self.output, self.limit));
+        encoded.unwrap_or_else(|payload| At::Encoding.panicked(payload))
+    }
+}
+
+/// What of the user's runs.
+#[derive(Clone, Copy)]
+enum At {
+    Decoding,
+    Body,
+    Encoding,
+}
+
+impl At {
+    fn panicked(self, payload: Payload) -> Reply {
+        match self {
+            At::Decoding => Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
+            At::Body => Reply::Panicked(payload),
+            At::Encoding => Reply::ResultEncode(payload.while_doing("encoding the result")),
         }
     }
 }
 
-impl fmt::Debug for Call<'_> {
+/// One guard is for all of them.
+fn run_several<'a, A, R>(calls: &mut dyn Several<'a>, source: &'a Source<'a>, body: impl Fn(A) -> R) -> Reply
+where
+    A: Deserialize<'a>,
+    R: Serialize,
+{
+    let (at, limit) = (Cell::new(At::Decoding), calls.limit());
+    let ended = guarded(|| {
+        while let Some(args) = calls.next(plain::is_number::<A>()) {
+            at.set(At::Decoding);
+            let args = match plain::number_of(args) {
+                Some(number) => number,
+                None => {
+                    source.refill(args);
+                    match codec::decode_borrowed::<A>(source) {
+                        Ok(args) => args,
+                        Err(message) => return Reply::ArgsDecode(message),
+                    }
+                }
+            };
+            if !plain::is_number::<A>() {
+                calls.starting();
+            }
+            at.set(At::Body);
+            let result = body(args);
+            if let Some(bytes) = plain::number_bytes(&result)
+                && bytes.len() <= limit
+            {
+                calls.returned_number(bytes);
+                continue;
+            }
+            calls.ended();
+            at.set(At::Encoding);
+            match encode(&result, calls.output(), limit) {
+                Reply::Ok => drop(result),
+                reply => return reply,
+            }
+            calls.returned();
+        }
+        Reply::Ok
+    });
+    ended.unwrap_or_else(|payload| {
+        if let At::Body = at.get() {
+            calls.ended();
+        }
+        at.get().panicked(payload)
+    })
+}
+
+/// Appends a result to the output.
+fn encode<R: Serialize>(result: &R, output: &mut Message, limit: usize) -> Reply {
+    match codec::encode_attached(result, &mut output.bytes, limit) {
+        Err(EncodeError::TooLarge) => Reply::ResultTooLarge(codec::size(result)),
+        Err(EncodeError::Refused(message)) => Reply::ResultEncode(message),
+        Ok(handles) => {
+            output.handles = handles;
+            Reply::Ok
+        }
+    }
+}
+
+impl fmt::Debug for Call<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("args", &self.args.left()).finish_non_exhaustive()
     }

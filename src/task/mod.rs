@@ -4,7 +4,7 @@ mod call;
 mod registry;
 
 pub use call::{Call, Reply};
-pub(crate) use call::{LARGE, Payload, Stages, guarded};
+pub(crate) use call::{LARGE, Payload, Several, Stages, guarded};
 pub use registry::{Entry, Numbered, Returns, ReturnsAnything, TASKS, WrittenOnCancel};
 pub(crate) use registry::{Registry, TaskNumber};
 

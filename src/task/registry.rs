@@ -28,7 +28,7 @@ pub struct Entry {
     pub file: &'static str,
     pub line: u32,
     pub column: u32,
-    pub run: fn(Call<'_>) -> Reply,
+    pub run: fn(Call<'_, '_>) -> Reply,
     /// Milliseconds of `timeout = "…"`.
     pub timeout_ms: Option<u64>,
     /// `on_cancel = "…"`.

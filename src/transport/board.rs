@@ -255,15 +255,22 @@ impl Board {
         self.0.word(NEXT_CALL_AT).load(Acquire) >> CALL_BITS > seq
     }
 
-    /// The worker leaves results, as whole words, after so many bytes that it left before: those of the calls from
-    /// `first` on. A parent that it cannot tell any more finds them.
+    /// The worker leaves results, those of the calls from `first` on, which are as they were left before but for what comes
+    /// after so many bytes. A parent that it cannot tell any more finds them.
+    #[inline]
     pub(crate) fn leave_results(&self, first: u32, before: usize, results: &[u8]) {
-        let (words, _) = results.as_chunks::<8>();
-        let places = self.0.words(RESULTS_AT + before, words.len());
+        let start = before / 8 * 8;
+        let (words, last) = results[start..].as_chunks::<8>();
+        let places = self.0.words(RESULTS_AT + start, words.len() + usize::from(!last.is_empty()));
         for (place, &word) in places.iter().zip(words) {
             place.store(u64::from_ne_bytes(word), Relaxed);
         }
-        self.tell_left(first, before + results.len());
+        if !last.is_empty() {
+            let mut word = [0; 8];
+            word[..last.len()].copy_from_slice(last);
+            places[words.len()].store(u64::from_ne_bytes(word), Relaxed);
+        }
+        self.tell_left(first, results.len());
     }
 
     /// The worker has told all results before those of the call `first`.
@@ -283,7 +290,8 @@ impl Board {
         let len = (left as u32 as usize).min(RESULTS_MAX);
         let results = self.0.read(RESULTS_AT, len);
         fence(Acquire);
-        // What was left stays as it is until the number of the first one changes.
+        // What was left stays as it is until the number of the first one changes, but for the head of a group that is closed.
+        // Its length is stored as that of what is there; half of each makes no record, and the worker tells them all later.
         let unchanged = first_left(self.0.word(LEFT_AT).load(Relaxed)) == first_left(left);
         // A worker that goes on to other calls says so before it leaves results of those.
         (unchanged && self.calls_begun(seq).is_some()).then(|| (first_left(left), results))
@@ -449,9 +457,11 @@ mod test {
             board.call_is(3, progress);
             assert_eq!((board.call_progress(3), board.call_progress(4)), (progress, Progress::Claimed));
         }
-        board.leave_results(3, 0, &[1; 16]);
-        board.leave_results(3, 16, &[2; 8]);
-        assert_eq!(board.results_left(7), Some((3, [[1; 8], [1; 8], [2; 8]].concat())));
+        let results = [[1; 8], [1; 8], [2; 8]].concat();
+        for (before, len) in [(0, 16), (16, 17), (17, 19), (19, 24)] {
+            board.leave_results(3, before, &results[..len]);
+            assert_eq!(board.results_left(7), Some((3, results[..len].to_vec())));
+        }
         board.forget_results(6);
         assert_eq!(board.results_left(7), Some((6, Vec::new())));
     }

@@ -161,6 +161,7 @@ impl Reader {
         header.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
         let header = Header::from_bytes(&header, limit.min(BODY_MAX as u64))?;
         let len = 8 * (HEAD as u64 + header.len.div_ceil(8));
+        // Of some kinds more may come than a ring holds, but not here.
         if available < len {
             return Err(Malformed::Ring);
         }

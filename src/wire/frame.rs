@@ -228,9 +228,15 @@ impl Header {
             len: word(24),
             deadline,
         };
-        // The limit is one of values, and these are values in their records.
+        // The limit is one of values: of some there is a record around each, and why there is no value is none.
         let limit = match kind {
-            Kind::RunCalls | Kind::Results => limit.saturating_add(OVERHEAD as u64),
+            Kind::RunCalls => limit.saturating_add(OVERHEAD as u64),
+            Kind::Results => limit.max(TEXTS_MAX).saturating_add(OVERHEAD as u64),
+            Kind::Panicked
+            | Kind::ArgsRefused
+            | Kind::ResultRefused
+            | Kind::ResultTooLarge
+            | Kind::StartRefused => limit.max(TEXTS_MAX),
             _ => limit,
         };
         if header.len > limit {
@@ -239,6 +245,9 @@ impl Header {
         Ok(header)
     }
 }
+
+/// Bytes that may tell why there is no value, with all its texts, which are cut to less where they are made.
+const TEXTS_MAX: u64 = 256 << 10;
 
 /// Cuts a stream of bytes, in whatever pieces it comes, into frames.
 #[derive(Debug)]

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use crate::faults::{self, Point};
 use crate::sys::clock;
-use crate::task::{Call, Entry, Registry, Reply, Stages, TaskNumber};
-use crate::transport::{Board, FEW_CALLS, Message, Progress, RESULTS_MAX};
+use crate::task::{Call, Registry, Reply, Several, TaskNumber};
+use crate::transport::{FEW_CALLS, Message, Progress, RESULTS_MAX};
 use crate::wire::attach::Handles;
 use crate::wire::codec::Source;
 use crate::wire::frame::{Frame, Header, Kind};
-use crate::wire::records;
+use crate::wire::records::{self, Group, Records};
 
+use super::desk::Desk;
 use super::serve::Worker;
 use super::{current, panic};
 
@@ -23,27 +24,6 @@ const PATIENCE: u64 = 100_000;
 /// Calls between two looks at the clock, at the most.
 const STRIDE_MAX: u32 = 64;
 
-/// The steps of one call, told to the parent through the board.
-struct OnBoard<'a> {
-    board: &'a Board,
-    call: u32,
-    shows_output: bool,
-}
-
-impl Stages for OnBoard<'_> {
-    fn starting(&self) {
-        self.board.call_is(self.call, Progress::Started);
-    }
-
-    fn ended(&self) {
-        // To print counts as the call's time: it may take for ever.
-        if self.shows_output {
-            show_output();
-        }
-        self.board.call_is(self.call, Progress::Finished);
-    }
-}
-
 /// What calls printed is seen before their results are sent. It costs more than a short call, so of many short ones it is
 /// not seen before their results are left: those who take them from there are in a hurry, because the next call is slow, or
 /// find a worker that is dead.
@@ -51,20 +31,163 @@ fn show_output() {
     let _ = io::stdout().flush();
 }
 
-/// Results on their way out.
-struct Batch {
-    seq: u64,
+/// Calls that came together, and their results on their way out.
+struct Batch<'a> {
+    header: Header,
+    began: u64,
+    /// Few calls may be those of several callers: what one does to the channel, or prints, must not cost another.
+    are_few: bool,
+    /// The arguments of the calls that have not begun. A parent that has taken calls back before need not have taken their
+    /// arguments out.
+    rest: Records<'a>,
     /// The first call whose result has not been sent.
     first: u32,
-    /// The next call.
+    /// The call that runs, or the next one.
     next: u32,
+    /// Where the result of the call that runs begins in the output, if that has been opened.
+    at: Option<usize>,
+    /// Before this, nothing in the output is other than it was.
+    changed: usize,
+    /// The numbers that calls returned last, if nothing else followed.
+    group: Option<Group>,
     /// When results were last sent.
     sent: u64,
     /// When the clock was last looked at, and after how many calls to do so again.
     looked: u64,
     stride: u32,
-    stride_max: u32,
     left: u32,
+}
+
+/// Those of them, one after the other, that are of one function.
+struct Stretch<'w, 'a> {
+    worker: &'w mut Worker,
+    desk: &'w Arc<Desk>,
+    batch: &'w mut Batch<'a>,
+    source: &'a Source<'a>,
+    task: u32,
+    /// How many calls there are.
+    calls: u32,
+    sent: io::Result<()>,
+}
+
+impl Batch<'_> {
+    fn stride_max(&self) -> u32 {
+        if self.are_few { 1 } else { STRIDE_MAX }
+    }
+}
+
+impl<'a> Several<'a> for Stretch<'_, 'a> {
+    #[inline]
+    fn next(&mut self, starts: bool) -> Option<&'a [u8]> {
+        loop {
+            let (batch, board) = (&mut *self.batch, &self.desk.board);
+            if batch.rest.mark()? != self.task || self.sent.is_err() {
+                return None;
+            }
+            let (seq, call) = (batch.header.seq, batch.next);
+            if call >= self.calls || self.desk.is_left() || !board.take_call(seq, call) {
+                batch.rest = Records::new(&[]);
+                return None;
+            }
+            let (_, args) = batch.rest.next()?;
+            if !current::is_kept_by_nobody() {
+                self.begin();
+            }
+            if !self.batch.are_few || board.claim_call(seq, call) {
+                panic::forget(board);
+                if starts {
+                    board.call_is(call, Progress::Started);
+                }
+                return Some(args);
+            }
+            self.open();
+            self.gave(Kind::Skipped);
+        }
+    }
+
+    fn starting(&mut self) {
+        self.desk.board.call_is(self.batch.next, Progress::Started);
+    }
+
+    fn ended(&mut self) {
+        // To print counts as the call's time: it may take for ever.
+        if self.batch.are_few {
+            show_output();
+        }
+        self.desk.board.call_is(self.batch.next, Progress::Finished);
+    }
+
+    fn limit(&self) -> usize {
+        self.worker.limit.min(records::RECORD_MAX - 1)
+    }
+
+    fn output(&mut self) -> &mut Message {
+        self.open();
+        &mut self.worker.output
+    }
+
+    fn returned(&mut self) {
+        self.gave(Kind::Done);
+    }
+
+    #[inline]
+    fn returned_number(&mut self, bytes: &[u8]) {
+        self.ended();
+        self.sent = self.worker.put_number(self.batch, bytes);
+    }
+}
+
+impl Stretch<'_, '_> {
+    /// The next call is not taken for the one before by whoever has kept that.
+    fn begin(&mut self) {
+        current::end();
+        let header = Header { task: self.task, nanos: 0, ..self.batch.header };
+        current::begin(self.desk, &header, self.batch.began);
+    }
+
+    /// The bytes of a result come next, which is no number, or is told instead of one that could not be encoded.
+    fn open(&mut self) {
+        let (batch, output) = (&mut *self.batch, &mut self.worker.output.bytes);
+        if batch.at.is_none() {
+            let group = batch.group.take();
+            batch.changed = group.map_or(output.len(), |group| records::close_group(output, group));
+            batch.at = Some(records::open(output));
+        }
+    }
+
+    /// The result of the call that ran is complete.
+    fn gave(&mut self, kind: Kind) {
+        self.sent = self.worker.put_result(self.batch, kind);
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        self.begin();
+        panic::begin(self.batch.header.seq);
+        let entry = Registry::get().entry(TaskNumber(self.task));
+        loop {
+            let kind = match entry.map(|entry| (entry.run)(Call::several(self.source, &mut self))) {
+                Some(Reply::Ok | Reply::Whole) => return self.sent,
+                Some(Reply::Panicked(payload)) => self.put(Kind::Panicked, &panic::describe(payload)),
+                Some(Reply::ArgsDecode(message)) => self.put(Kind::ArgsRefused, &panic::cut(message)),
+                Some(Reply::ResultEncode(message)) => self.put(Kind::ResultRefused, &panic::cut(message)),
+                Some(Reply::ResultTooLarge(size)) => self.put(Kind::ResultTooLarge, &size),
+                None if self.next(false).is_none() => return self.sent,
+                None => self.put(Kind::ArgsRefused, &"the worker does not know this task"),
+            };
+            self.gave(kind);
+        }
+    }
+
+    /// Appends a value that always encodes: a text that was cut where it was made, or a number.
+    fn put(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
+        self.open();
+        let Message { bytes, handles } = &mut self.worker.output;
+        // A result may have been there already whose own end failed.
+        records::begin_again(bytes, self.batch.at.unwrap_or_default());
+        *handles = Handles::default();
+        let _ = crate::wire::codec::encode(value, bytes, usize::MAX);
+        kind
+    }
 }
 
 impl Worker {
@@ -76,89 +199,87 @@ impl Worker {
         }
         let desk = Arc::clone(&self.desk);
         let began = desk.board.start_calls(seq);
-        let are_few = header.nanos <= FEW_CALLS.into();
         self.output = Message { bytes: std::mem::take(&mut self.output.bytes), handles: Handles::default() };
         self.output.bytes.clear();
-        // Few calls may be those of several callers: what one does to the channel must not cost another.
-        let stride_max = if are_few { 1 } else { STRIDE_MAX };
-        let mut batch =
-            Batch { seq, first: 0, next: 0, sent: began, looked: began, stride: 1, stride_max, left: 1 };
-        let mut rest = &body[..];
-        let mut function = None;
-        // A parent that has taken calls back before need not have taken their arguments out.
-        while u64::from(batch.next) < header.nanos
-            && !desk.is_left()
-            && let Some((task, args, more)) = records::first(rest)
-            && desk.board.take_call(seq, batch.next)
-        {
-            rest = more;
-            let another = function.is_none_or(|(known, _)| known != task);
-            if another || !current::is_kept_by_nobody() {
-                current::end();
-                current::begin(&desk, &Header { task, nanos: 0, ..header }, began);
-            }
-            if another {
-                function = Some((task, Registry::get().entry(TaskNumber(task))));
-            }
-            if !are_few || desk.board.claim_call(seq, batch.next) {
-                let entry = function.and_then(|(_, entry)| entry);
-                self.put_result(&mut batch, |worker, batch| worker.call_one(batch, entry, args))?;
-            } else {
-                self.put_result(&mut batch, |_, _| Kind::Skipped)?;
-            }
+        let source = Source::new(&[]);
+        let mut batch = Batch {
+            header,
+            began,
+            are_few: header.nanos <= FEW_CALLS.into(),
+            rest: Records::new(&body),
+            first: 0,
+            next: 0,
+            at: None,
+            changed: 0,
+            group: None,
+            sent: began,
+            looked: began,
+            stride: 1,
+            left: 1,
+        };
+        let calls = header.nanos.try_into().unwrap_or(u32::MAX);
+        while let Some(task) = batch.rest.mark() {
+            let (worker, batch) = (&mut *self, &mut batch);
+            Stretch { worker, desk: &desk, batch, source: &source, task, calls, sent: Ok(()) }.run()?;
         }
         desk.board.finish(seq);
         current::end();
         self.finish_calls(&batch, began)
     }
 
-    /// Makes a call, and appends its result to the others.
-    fn call_one(&mut self, batch: &Batch, entry: Option<&Entry>, args: &[u8]) -> Kind {
-        let Some(entry) = entry else {
-            return self.put(Kind::ArgsRefused, &"the worker does not know this task");
-        };
-        panic::begin(batch.seq);
-        self.desk.board.forget_words();
-        let source = Source::new(args);
-        let stages =
-            OnBoard { board: &self.desk.board, call: batch.next, shows_output: batch.stride_max == 1 };
-        let limit = self.limit.min(records::RECORD_MAX - 1);
-        let call = Call::new(&source, Handles::default(), &mut self.output, limit, &stages);
-        match (entry.run)(call) {
-            Reply::Ok | Reply::Whole => Kind::Done,
-            Reply::Panicked(payload) => self.put(Kind::Panicked, &panic::describe(payload)),
-            Reply::ArgsDecode(message) => self.put(Kind::ArgsRefused, &message),
-            Reply::ResultEncode(message) => self.put(Kind::ResultRefused, &message),
-            Reply::ResultTooLarge(size) => self.put(Kind::ResultTooLarge, &size),
-        }
-    }
-
-    /// Lets the next call have its result, and sends what there is if it is time for that.
-    fn put_result(
-        &mut self,
-        batch: &mut Batch,
-        call: impl FnOnce(&mut Worker, &Batch) -> Kind,
-    ) -> io::Result<()> {
-        let mut before = self.output.bytes.len();
-        let at = records::open(&mut self.output.bytes);
-        let kind = call(self, batch);
+    /// The call that ran has its result in the output. Sends what there is if it is time for that.
+    fn put_result(&mut self, batch: &mut Batch<'_>, kind: Kind) -> io::Result<()> {
+        let at = batch.at.take().unwrap_or_default();
         records::close(&mut self.output.bytes, at, kind.tag().into());
         batch.next += 1;
         let handles = std::mem::take(&mut self.output.handles);
         // Handles belong to one value, which travels alone; and what is too much goes in two parts.
         let most = RESULTS_MAX.min(self.limit);
-        if before > 0 && (!handles.is_empty() || self.output.bytes.len() > most) {
-            self.send_results(batch, batch.next - 1, before)?;
-            before = 0;
+        if at > 0 && (!handles.is_empty() || self.output.bytes.len() > most) {
+            self.send_results(batch, batch.next - 1, at)?;
         }
         if !handles.is_empty() || self.output.bytes.len() > most {
             self.output.handles = handles;
             return self.send_results(batch, batch.next, self.output.bytes.len());
         }
-        if batch.left == 1 && batch.stride_max > 1 {
+        self.leave_result(batch)
+    }
+
+    /// The call that ran has returned a number. Sends what there is if it is time for that.
+    #[inline]
+    fn put_number(&mut self, batch: &mut Batch<'_>, bytes: &[u8]) -> io::Result<()> {
+        let most = RESULTS_MAX.min(self.limit);
+        let before = self.output.bytes.len();
+        if before > 0 && before + records::OVERHEAD + bytes.len() > most {
+            self.send_results(batch, batch.next, before)?;
+        }
+        let output = &mut self.output.bytes;
+        batch.changed = output.len();
+        if batch.group.is_none_or(|group| !group.is_of(bytes.len())) {
+            if let Some(group) = batch.group {
+                batch.changed = records::close_group(output, group);
+            }
+            batch.group = Some(records::open_group(output, Kind::Done.tag().into(), bytes.len()));
+        }
+        // Most have this length, which is one step where it is known.
+        match bytes.as_array::<8>() {
+            Some(bytes) => output.extend_from_slice(bytes),
+            None => output.extend_from_slice(bytes),
+        }
+        batch.next += 1;
+        if self.output.bytes.len() > most {
+            return self.send_results(batch, batch.next, self.output.bytes.len());
+        }
+        self.leave_result(batch)
+    }
+
+    /// Leaves the result of the call that ran, and sends what there is if it is time for that.
+    #[inline]
+    fn leave_result(&mut self, batch: &mut Batch<'_>) -> io::Result<()> {
+        if batch.left == 1 && !batch.are_few {
             show_output();
         }
-        self.desk.board.leave_results(batch.first, before, &self.output.bytes[before..]);
+        self.desk.board.leave_results(batch.first, batch.changed, &self.output.bytes);
         batch.left -= 1;
         if batch.left > 0 {
             return Ok(());
@@ -166,7 +287,7 @@ impl Worker {
         let now = clock::nanos();
         self.look_after_channel(now.saturating_sub(batch.looked))?;
         let short = now.saturating_sub(batch.looked) < PATIENCE / 8;
-        batch.stride = if short { batch.stride_max.min(2 * batch.stride) } else { 1 };
+        batch.stride = if short { batch.stride_max().min(2 * batch.stride) } else { 1 };
         (batch.looked, batch.left) = (now, batch.stride);
         if now.saturating_sub(batch.sent) < PATIENCE {
             return Ok(());
@@ -176,36 +297,30 @@ impl Worker {
         Ok(())
     }
 
-    /// Appends a value that always encodes: a text that was cut where it was made, or a number.
-    fn put(&mut self, kind: Kind, value: &impl serde::Serialize) -> Kind {
-        let _ = crate::wire::codec::encode(value, &mut self.output.bytes, usize::MAX);
-        kind
-    }
-
     /// Sends the results of the calls before that one, which are so many bytes.
-    fn send_results(&mut self, batch: &mut Batch, end: u32, len: usize) -> io::Result<()> {
+    fn send_results(&mut self, batch: &mut Batch<'_>, end: u32, len: usize) -> io::Result<()> {
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         show_output();
         let handles = std::mem::take(&mut self.output.handles);
-        let header = Header { seq: batch.seq, task: batch.first, ..Header::new(Kind::Results) };
+        let header = Header { seq: batch.header.seq, task: batch.first, ..Header::new(Kind::Results) };
         self.speaker.say_with(header, &self.output.bytes[..len], handles.as_slice())?;
         self.output.bytes.drain(..len);
-        batch.first = end;
+        (batch.first, batch.changed, batch.group) = (end, 0, None);
         self.desk.board.forget_results(batch.first);
         Ok(())
     }
 
     /// Replies with the results that are left.
-    fn finish_calls(&mut self, batch: &Batch, began: u64) -> io::Result<()> {
+    fn finish_calls(&mut self, batch: &Batch<'_>, began: u64) -> io::Result<()> {
         show_output();
         let nanos = clock::nanos().saturating_sub(began);
         self.ask_for_replacement()?;
         if self.desk.is_left() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let header = Header { seq: batch.seq, task: batch.first, nanos, ..Header::new(Kind::Done) };
+        let header = Header { seq: batch.header.seq, task: batch.first, nanos, ..Header::new(Kind::Done) };
         self.reply(header)?;
         self.look_after_itself(nanos)
     }

@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::panic::{self, PanicHookInfo};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use crate::error::Panic;
@@ -12,6 +12,7 @@ use crate::primitive::thread_local;
 use crate::sys::per_process::PerProcess;
 use crate::sys::stack;
 use crate::task::Payload;
+use crate::transport::Board;
 
 use super::desk::Desk;
 
@@ -34,6 +35,9 @@ struct LastWords {
 
 /// A copy of a worker has no last words, or, as a worker, its own.
 static LAST_WORDS: PerProcess<LastWords> = PerProcess::new();
+
+/// Last words have been said.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// This thread runs the tasks of a worker process from now on: panics leave their place, and those that abort the
 /// process their last words.
@@ -67,15 +71,30 @@ pub(crate) fn begin(seq: u64) {
     }
 }
 
+/// What was noted and said so far is not of the call that comes now.
+#[inline]
+pub(super) fn forget(board: &Board) {
+    PLACE.with(|place| {
+        if place.borrow().is_some() {
+            place.replace(None);
+        }
+    });
+    if SAID.load(Ordering::Relaxed) && SPEAKS.with(Cell::get) {
+        SAID.store(false, Ordering::Relaxed);
+        board.forget_words();
+    }
+}
+
 fn say(text: &str) {
     if let Some(words) = LAST_WORDS.get() {
         words.desk.board.say(words.seq.load(Ordering::Relaxed), text);
+        SAID.store(true, Ordering::Relaxed);
     }
 }
 
 fn note(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("non-string payload");
-    let location = info.location().map(|location| location.to_string()).unwrap_or_default();
+    let location = info.location().map(|location| cut(location.to_string())).unwrap_or_default();
     // Whether this panic can be caught is not known here: a second one during unwinding aborts right after
     // the hook, and so does every one in a program built with `panic = "abort"`. Rust itself panics once more,
     // from its own code, to say that the last one cannot unwind: that text is not the cause.
@@ -105,7 +124,8 @@ pub(crate) fn last_words(text: &str) -> Panic {
     Panic { message: Some(message.to_owned()), location, backtrace: None }
 }
 
-fn cut(mut text: String) -> String {
+/// A text that is short enough to travel.
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > TEXT_MAX {
         text.truncate(text.floor_char_boundary(TEXT_MAX));
     }

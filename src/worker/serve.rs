@@ -90,7 +90,7 @@ pub(crate) fn serve(serve: Serve) -> Served {
 }
 
 /// Nanoseconds: what is shorter has not done much to its descriptors, and a look at them would take as long.
-const LONG_ENOUGH: u64 = 1_000;
+const LONG_ENOUGH: u64 = 2_000;
 
 pub(super) struct Worker {
     pub(super) speaker: Speaker,
@@ -252,8 +252,8 @@ impl Worker {
             Reply::Ok if entry.fallible && self.output.bytes.first() == Some(&1) => Kind::Failed,
             Reply::Ok => Kind::Done,
             Reply::Panicked(payload) => self.say(Kind::Panicked, &panic::describe(payload)),
-            Reply::ArgsDecode(message) => self.say(Kind::ArgsRefused, &message),
-            Reply::ResultEncode(message) => self.say(Kind::ResultRefused, &message),
+            Reply::ArgsDecode(message) => self.say(Kind::ArgsRefused, &panic::cut(message)),
+            Reply::ResultEncode(message) => self.say(Kind::ResultRefused, &panic::cut(message)),
             Reply::ResultTooLarge(size) => {
                 self.output.bytes.extend_from_slice(&size.to_le_bytes());
                 Kind::ResultTooLarge
