@@ -67,7 +67,7 @@ impl Builder {
     ///
     /// let captured = WorkerStdio::Captured { bytes: 1_000 };
     /// let pool = ProcessPoolExecutor::builder().stdout(WorkerStdio::Null).stderr(captured).build()?;
-    /// assert!(pool.submit(crash, ()).result().unwrap_err().is_crash());
+    /// assert!(pool.submit(crash, ()).result().unwrap_err().exit().is_some());
     /// assert_eq!(pool.stderr().unwrap(), b"out of luck\n");
     /// # Ok::<(), procpool::StartError>(())
     /// ```
