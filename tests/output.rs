@@ -88,6 +88,20 @@ fn pool(workers: usize) -> ProcessPoolExecutor {
     pool
 }
 
+/// A gibibyte to each stream, while others go on and this process does not grow.
+fn print_very_much(pool: &ProcessPoolExecutor) {
+    let own = || procfs::rss_kib(std::process::id()).expect("our own memory");
+    let before = own();
+    let much = ["stdout", "stderr"].map(|stream| pool.submit(print_much, (stream, GIBIBYTE)));
+    for n in 0..100 {
+        assert_eq!(pool.submit(double, n).result().expect("others go on"), 2 * n);
+    }
+    for future in much {
+        assert_eq!(future.result().expect("a value"), Ok(()));
+    }
+    assert!(own() < before + (16 << 10), "{before} KiB, then {} KiB", own());
+}
+
 fn message(error: &TaskError) -> &str {
     error.panic().unwrap_or_else(|| panic!("no panic: {error}")).message()
 }
@@ -117,17 +131,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 
 support::program! {
     fn a_program_whose_tasks_print_very_much() {
-        let pool = pool(3);
-        let own = || procfs::rss_kib(std::process::id()).expect("our own memory");
-        let before = own();
-        let much: Vec<_> = ["stdout", "stderr"].into_iter().map(|stream| pool.submit(print_much, (stream, GIBIBYTE))).collect();
-        for n in 0..100 {
-            assert_eq!(pool.submit(double, n).result().expect("others go on"), 2 * n);
-        }
-        for future in much {
-            assert_eq!(future.result().expect("a value"), Ok(()));
-        }
-        assert!(own() < before + (16 << 10), "{} KiB, then {} KiB", before, own());
+        print_very_much(&pool(3));
     }
 
     fn a_program_that_nobody_reads() {
@@ -247,16 +251,7 @@ support::isolated! {
         let captured = WorkerStdio::Captured { bytes: KEPT };
         let pool = ProcessPoolExecutor::builder().max_workers(3).stdout(captured).stderr(captured).build().expect("a pool");
         pool.warm_up().wait().expect("workers");
-        let own = || procfs::rss_kib(std::process::id()).expect("our own memory");
-        let before = own();
-        let much: Vec<_> = ["stdout", "stderr"].into_iter().map(|stream| pool.submit(print_much, (stream, GIBIBYTE))).collect();
-        for n in 0..100 {
-            assert_eq!(pool.submit(double, n).result().expect("others go on"), 2 * n);
-        }
-        for future in much {
-            assert_eq!(future.result().expect("a value"), Ok(()));
-        }
-        assert!(own() < before + (16 << 10), "{} KiB, then {} KiB", before, own());
+        print_very_much(&pool);
         for kept in [pool.stdout(), pool.stderr()] {
             assert!(kept.expect("it is kept") == vec![b'#'; KEPT]);
         }
