@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use async_io::Async;
 
-use crate::sys::ready::{self, Interest};
-use crate::sys::socket;
+use crate::sync::kernel::{ready, socket};
+use crate::sys::ready::Interest;
 use crate::wire::attach::Handle;
 
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 mod bell;
 mod ends;
 mod entry;
+#[cfg(all(test, shuttle))]
+mod model;
 mod overflow;
 mod parcels;
 mod store;

@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 
 use super::entry::{Head, WORD};
 use super::store::{SPILL_HEAD, SPILL_TAIL, Store, TAIL};
-use crate::sys::spill;
+use crate::primitive::MODELLED;
+use crate::sync::kernel::spill;
 
 /// What `TAIL` and `SPILL_HEAD` are to be when items have been moved from the file into the ring, and that they have been.
 const MOVED_TAIL: usize = 10;
@@ -21,7 +22,7 @@ const GIVE_BACK: u64 = 1 << 20;
 
 /// So many bytes are moved from the file into the ring at once, at most. What is larger than a part of them is taken from
 /// the file.
-const MOVE: u64 = 64 << 10;
+const MOVE: u64 = if MODELLED { 64 } else { 64 << 10 };
 const LARGE: u64 = MOVE / 4;
 
 impl Store {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use super::bell::says_gone;
 use super::store::{SENT, Store, TAKEN};
 use crate::error::PutError;
-use crate::sys::socket;
+use crate::sync::kernel::socket;
 use crate::wire::attach::{Handle, Handles};
 
 /// A parcel says its number.

@@ -22,12 +22,12 @@ use std::thread;
 use super::bell::{Bell, Gone};
 use super::entry::{Entry, Head, Item, WORD};
 use crate::error::{GetError, PutError};
-use crate::sync::kernel::SharedWord;
+use crate::primitive::MODELLED;
+use crate::sync::kernel::{SharedWord, spill};
 use crate::sync::members::Members;
 use crate::sync::page::{Held, Kind, Page, REST_AT};
 use crate::sync::patience::Patience;
 use crate::sync::word::GaveUp;
-use crate::sys::spill;
 use crate::wire::attach::{Handle, Handles};
 
 /// Bytes of the ring that were ever taken, and put.
@@ -50,10 +50,10 @@ const LEFT: usize = 9;
 
 const RING_AT: usize = REST_AT + Members::BYTES;
 /// The whole file is 512 KiB.
-const RING: usize = (512 << 10) - RING_AT;
+const RING: usize = if MODELLED { 128 } else { (512 << 10) - RING_AT };
 
 /// After so many bytes producers look whether consumers have died. Those who close are seen at once.
-const LOOK: u64 = 512;
+const LOOK: u64 = if MODELLED { 32 } else { 512 };
 
 /// In the word that the queue is made with: what was got is counted until it is done.
 const JOINABLE: u64 = 1 << 63;

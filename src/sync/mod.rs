@@ -32,7 +32,7 @@ pub(crate) mod kernel;
 mod lock;
 pub(crate) mod members;
 #[cfg(all(test, shuttle))]
-mod model;
+pub(crate) mod model;
 mod monitor;
 pub(crate) mod page;
 pub(crate) mod patience;

@@ -4,8 +4,9 @@
 //! What the model leaves out is the time limit after which sleepers look again: here they sleep until they are woken, so a
 //! wake-up that gets lost is a deadlock.
 
-pub(super) mod kernel;
+pub(crate) mod kernel;
 mod objects;
+pub(crate) mod scene;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

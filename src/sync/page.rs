@@ -131,7 +131,7 @@ impl Page {
 
     /// As the process of the model has it that this is called in, once it has got the handle.
     #[cfg(all(test, shuttle))]
-    pub(super) fn in_another_process(&self) -> Page {
+    pub(crate) fn in_another_process(&self) -> Page {
         let map = Arc::clone(&self.map);
         let members = self.members.as_ref().map(|_| Members::new(Arc::clone(&map)).unwrap());
         let page = Page {

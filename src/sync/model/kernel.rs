@@ -7,6 +7,8 @@
 //! It leaves out time. Whoever sleeps does so until he is woken, so a wake-up that gets lost is a deadlock; the end of a
 //! time limit is a flag that another thread sets.
 
+mod files;
+
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -18,10 +20,13 @@ use shuttle::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use shuttle::thread;
 
 use crate::sys::keeper::{DIED, OWNER, WAITERS};
+use crate::wire::attach::Handle;
 use keeper::KeptMap;
 
+pub(crate) use files::{ready, socket, spill};
+
 /// Never, in the time of a model.
-pub(in crate::sync) const NEVER: u32 = u32::MAX;
+pub(crate) const NEVER: u32 = u32::MAX;
 
 struct Killed;
 
@@ -33,14 +38,16 @@ struct Place {
 }
 
 /// What all processes have in common.
-pub(in crate::sync) struct World {
+pub(crate) struct World {
     /// Looked at where others may go on.
     point: AtomicBool,
     names: AtomicU32,
     line: Mutex<Vec<Place>>,
+    /// Changes with all that happens to a socket.
+    sockets: SharedWord,
 }
 
-pub(in crate::sync) struct Process {
+pub(crate) struct Process {
     world: Arc<World>,
     owner: u32,
     killed: AtomicBool,
@@ -53,6 +60,8 @@ pub(in crate::sync) struct Process {
     awake: AtomicU32,
     /// The words that the kernel marks at its death.
     kept: Mutex<Vec<(Arc<KeptMap>, usize)>>,
+    /// Duplicates of what it has open, which keep that open until all that it does has come to its end.
+    open: Mutex<Vec<Handle>>,
 }
 
 /// A thread of a process.
@@ -96,16 +105,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub(in crate::sync) fn new() -> Arc<World> {
+    pub(crate) fn new() -> Arc<World> {
         let (point, names) = (AtomicBool::new(false), AtomicU32::new(1));
-        Arc::new(World { point, names, line: Mutex::default() })
+        Arc::new(World { point, names, line: Mutex::default(), sockets: SharedWord(AtomicU64::new(0)) })
     }
 
     fn name(&self) -> u32 {
         self.names.fetch_add(1, SeqCst)
     }
 
-    pub(in crate::sync) fn process(self: &Arc<World>) -> Arc<Process> {
+    pub(crate) fn process(self: &Arc<World>) -> Arc<Process> {
         Arc::new(Process {
             world: Arc::clone(self),
             owner: self.name(),
@@ -115,11 +124,12 @@ impl World {
             left: AtomicU32::new(0),
             awake: AtomicU32::new(0),
             kept: Mutex::default(),
+            open: Mutex::default(),
         })
     }
 
     /// How many sleep.
-    pub(in crate::sync) fn asleep(&self) -> usize {
+    pub(crate) fn asleep(&self) -> usize {
         lock(&self.line).iter().map(|place| place.name).collect::<std::collections::BTreeSet<_>>().len()
     }
 
@@ -144,6 +154,11 @@ impl World {
         woken.len()
     }
 
+    pub(super) fn sockets_changed(&self) {
+        self.sockets.0.fetch_add(1, SeqCst);
+        self.wake(&self.sockets, u32::MAX);
+    }
+
     /// A process has died: if it owns the word, that is marked, and one who sleeps at it woken.
     fn mark(&self, word: &SharedWord, owner: u32) -> bool {
         self.point.load(SeqCst);
@@ -162,7 +177,7 @@ impl World {
 
 impl Process {
     /// Runs `body` on this thread as if it were one of the process, which is not killed meanwhile.
-    pub(in crate::sync) fn enter<R>(self: &Arc<Process>, body: impl FnOnce() -> R) -> R {
+    pub(crate) fn enter<R>(self: &Arc<Process>, body: impl FnOnce() -> R) -> R {
         self.run(NEVER, None, body)
     }
 
@@ -176,7 +191,7 @@ impl Process {
     }
 
     /// Starts a thread of this process, which kills the process after so many steps. Tells whether it has come to its end.
-    pub(in crate::sync) fn start(
+    pub(crate) fn start(
         self: &Arc<Process>,
         steps: u32,
         body: impl FnOnce() + Send + 'static,
@@ -185,7 +200,7 @@ impl Process {
     }
 
     /// The same, with a time limit for what it waits for.
-    pub(in crate::sync) fn start_limited(
+    pub(crate) fn start_limited(
         self: &Arc<Process>,
         steps: u32,
         over: Option<Arc<Flag>>,
@@ -213,27 +228,38 @@ impl Process {
         })
     }
 
-    pub(in crate::sync) fn kill(&self) {
+    /// Has this open until it closes it or has ended.
+    pub(crate) fn opens(&self, handles: &[Handle]) {
+        lock(&self.open).extend_from_slice(handles);
+    }
+
+    /// Closes what it has open, but for what is still in use.
+    pub(crate) fn closes(&self) {
+        lock(&self.open).clear();
+        self.world.sockets_changed();
+    }
+
+    pub(crate) fn kill(&self) {
         self.killed.store(true, SeqCst);
         self.world.rouse();
     }
 
     /// Whether a thread of it has still to come to its end.
-    pub(in crate::sync) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.left.load(SeqCst) > 0
     }
 
     /// Whether it has died while it had an object open.
-    pub(in crate::sync) fn is_marked(&self) -> bool {
+    pub(crate) fn is_marked(&self) -> bool {
         self.marked.load(SeqCst)
     }
 
-    pub(in crate::sync) fn is_reaped(&self) -> bool {
+    pub(crate) fn is_reaped(&self) -> bool {
         self.reaped.load(SeqCst)
     }
 
     /// What the kernel does when the process ends, once its threads have been started.
-    pub(in crate::sync) fn reap(self: &Arc<Process>) -> thread::JoinHandle<bool> {
+    pub(crate) fn reap(self: &Arc<Process>) -> thread::JoinHandle<bool> {
         let process = Arc::clone(self);
         thread::spawn(move || {
             while !process.killed.load(SeqCst) && process.left.load(SeqCst) > 0 {
@@ -249,12 +275,18 @@ impl Process {
             }
             process.reaped.store(true, SeqCst);
             let mut kept = std::mem::take(&mut *lock(&process.kept));
+            let mut closed_after = thread_rng().gen_range(0..=kept.len());
             while !kept.is_empty() {
+                if closed_after == 0 {
+                    process.closes();
+                }
+                closed_after = closed_after.wrapping_sub(1);
                 let (map, at) = kept.swap_remove(thread_rng().gen_range(0..kept.len()));
                 if process.world.mark(map.peek(at), process.owner) {
                     process.marked.store(true, SeqCst);
                 }
             }
+            process.closes();
             false
         })
     }
@@ -303,7 +335,7 @@ impl Thread {
 }
 
 /// Ends the time limit of those who were started with it.
-pub(in crate::sync) fn ends(world: &World, over: &Flag) {
+pub(crate) fn ends(world: &World, over: &Flag) {
     over.store(true, SeqCst);
     world.rouse();
 }

@@ -13,7 +13,8 @@ use crate::sync::error::{LockError, SyncError};
 use crate::sync::patience::Patience;
 use crate::sync::{Barrier, Condition, Event, Lock, LockGuard, Semaphore, condition, event, semaphore};
 
-use super::kernel::{NEVER, Process, World, ends};
+use super::kernel::{NEVER, Process, ends};
+use super::scene::Scene;
 
 /// An object that travels.
 trait Travels {
@@ -32,56 +33,6 @@ macro_rules! travels {
 }
 
 travels!(Barrier Condition Event Lock Semaphore);
-
-/// So many processes, those in `dying` killed after so many steps.
-struct Scene {
-    world: Arc<World>,
-    processes: Vec<(Arc<Process>, u32)>,
-    threads: Vec<JoinHandle<bool>>,
-}
-
-impl Scene {
-    /// In a process of its own that is not killed.
-    fn play(count: usize, dying: &[usize], longest: u32, play: impl FnOnce(&mut Scene)) {
-        let world = World::new();
-        let process = |index| {
-            let steps = if dying.contains(&index) { thread_rng().gen_range(0..longest) } else { NEVER };
-            (world.process(), steps)
-        };
-        let processes = (0..count).map(process).collect();
-        let own = world.process();
-        own.enter(|| play(&mut Scene { world, processes, threads: Vec::new() }));
-    }
-
-    fn start(&mut self, index: usize, over: Option<Arc<AtomicBool>>, body: impl FnOnce() + Send + 'static) {
-        let (process, steps) = &self.processes[index];
-        self.threads.push(process.start_limited(*steps, over, body));
-    }
-
-    /// All threads have been started.
-    fn begun(&mut self) {
-        for (process, steps) in &self.processes {
-            if *steps != NEVER {
-                self.threads.push(process.reap());
-            }
-        }
-    }
-
-    /// All have come to their end, one or the other.
-    fn end(&mut self) {
-        for thread in self.threads.drain(..) {
-            thread.join().unwrap();
-        }
-    }
-
-    fn is_there(&self, index: usize) -> bool {
-        self.processes[index].0.is_there()
-    }
-
-    fn has_died(&self, index: usize) -> bool {
-        self.processes[index].0.is_marked()
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Semaphores {
