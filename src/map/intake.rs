@@ -14,6 +14,7 @@ use super::window::Piece;
 use crate::error::TaskError;
 use crate::future::TaskFuture;
 use crate::submit::Bundle;
+use crate::sys::plain;
 use crate::task::Task;
 
 /// Where items come from.
@@ -177,18 +178,26 @@ where
             let packed = catch_unwind(AssertUnwindSafe(|| {
                 while left > 0 && bundle.bytes() < CHUNK_BYTES {
                     at = At::Input;
-                    match stream.as_mut().poll_next(context) {
-                        Poll::Ready(Some(args)) => item = Some(args),
+                    let args = match stream.as_mut().poll_next(context) {
+                        Poll::Ready(Some(args)) => args,
                         Poll::Ready(None) => return Packed::All { ended: true },
                         Poll::Pending => return Packed::All { ended: false },
-                    }
+                    };
                     left -= 1;
-                    at = At::Encoding;
-                    if !item.as_ref().is_some_and(|args| packer.add(args, &mut bundle)) {
-                        return Packed::NotThis;
+                    // Nothing of the user's runs for a number, which need not be kept.
+                    if plain::is_number::<T::Args<'a>>() {
+                        if !packer.add(&args, &mut bundle) {
+                            item = Some(args);
+                            return Packed::NotThis;
+                        }
+                    } else {
+                        at = At::Encoding;
+                        if !packer.add(item.insert(args), &mut bundle) {
+                            return Packed::NotThis;
+                        }
+                        at = At::Drop;
+                        item = None;
                     }
-                    at = At::Drop;
-                    item = None;
                     if bundle.calls().is_multiple_of(looks)
                         && until.is_some_and(|until| until <= Instant::now())
                     {

@@ -287,29 +287,50 @@ where
     /// # Panics
     ///
     /// As the input does, after the results of the items before.
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.over {
+        match this.next_at_hand() {
+            Some(result) => Poll::Ready(Some(result)),
+            None => this.poll_further(context),
+        }
+    }
+}
+
+impl<'a, T, S> Map<'a, T, S>
+where
+    T: Task,
+    S: Stream<Item = T::Args<'a>>,
+{
+    /// The next result, if it has come with others and there is no room for more items yet.
+    #[inline]
+    fn next_at_hand(&mut self) -> Option<Result<T::Output, TaskError>> {
+        (self.window.len() > self.enough).then(|| self.window.next_ready()).flatten()
+    }
+
+    #[inline(never)]
+    fn poll_further(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T::Output, TaskError>>> {
+        if self.over {
             return Poll::Ready(None);
         }
-        if let Some(kind) = this.refused.take() {
-            return Poll::Ready(Some(this.end(kind)));
+        if let Some(kind) = self.refused.take() {
+            return Poll::Ready(Some(self.end(kind)));
         }
-        this.fill(context);
-        if let Some(result) = this.window.next_ready() {
+        self.fill(context);
+        if let Some(result) = self.window.next_ready() {
             return Poll::Ready(Some(result));
         }
         let next = loop {
-            match this.window.poll_next(context) {
-                Poll::Ready(Some(Step::Took(took))) => this.chunks.note(took),
+            match self.window.poll_next(context) {
+                Poll::Ready(Some(Step::Took(took))) => self.chunks.note(took),
                 next => break next,
             }
         };
         match next {
             Poll::Ready(Some(Step::Result(result))) => return Poll::Ready(Some(result)),
-            Poll::Ready(None) if this.source.ended => {
-                this.over = true;
-                if let Some(panic) = this.source.panic.take() {
+            Poll::Ready(None) if self.source.ended => {
+                self.over = true;
+                if let Some(panic) = self.source.panic.take() {
                     resume_unwind(panic);
                 }
                 return Poll::Ready(None);
@@ -317,11 +338,11 @@ where
             // Nothing is on its way, and the input has nothing yet.
             Poll::Ready(_) | Poll::Pending => {}
         }
-        if let Some((limit, timer)) = &mut this.timeout
+        if let Some((limit, timer)) = &mut self.timeout
             && Pin::new(timer).poll(context).is_ready()
         {
             let limit = *limit;
-            return Poll::Ready(Some(this.end(TaskErrorKind::MapTimedOut { limit })));
+            return Poll::Ready(Some(self.end(TaskErrorKind::MapTimedOut { limit })));
         }
         Poll::Pending
     }
@@ -416,10 +437,10 @@ where
 {
     type Item = Result<T::Output, TaskError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         // Most results have come when they are asked for, with others: then nobody is to be woken.
-        let at_once = Pin::new(&mut self.0).poll_next(&mut Context::from_waker(Waker::noop()));
-        match at_once {
+        match Pin::new(&mut self.0).poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(item) => item,
             Poll::Pending => park::block_on(self.0.next()),
         }

@@ -213,6 +213,7 @@ fn who_joins_a_queue_is_told_when_all_is_done_whoever_dies() {
     explore(|| Queues { joinable: true, dying: &[1], items: 6, ..QUEUES }.play());
     explore(|| {
         let handles = thread_rng().gen_bool(0.5);
-        Queues { joinable: true, producers: 2, consumers: 2, dying: &[0, 2], items: 4, handles, ..QUEUES }.play();
+        Queues { joinable: true, producers: 2, consumers: 2, dying: &[0, 2], items: 4, handles, ..QUEUES }
+            .play();
     });
 }

@@ -165,6 +165,17 @@ pub(crate) fn numbers_of<T>(bytes: &[u8]) -> Option<impl Iterator<Item = T>> {
     Some(chunks.map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }))
 }
 
+/// The memory of a slice, if its elements are numbers.
+#[inline]
+pub(crate) fn memory_of_numbers<T>(slice: &[T]) -> &[u8] {
+    match is_number::<T>() {
+        // SAFETY: the same memory for the same lifetime. Its elements are primitive numbers, so all bytes are initialised,
+        // and bytes have no alignment.
+        true => unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) },
+        false => &[],
+    }
+}
+
 /// The memory of a slice.
 #[inline]
 pub(crate) fn bytes<T: Solid>(slice: &[T]) -> &[u8] {

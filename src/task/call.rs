@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
-use super::Task;
+use super::{Task, traces};
 use crate::sys::plain;
 use crate::sys::source::LEAD_MAX;
-use crate::transport::Message;
+use crate::transport::{Message, Run};
 use crate::wire::attach::{self, Handles};
 use crate::wire::codec::{self, EncodeError, Source};
 
@@ -65,6 +65,11 @@ pub(crate) trait Several<'a> {
     fn returned(&mut self);
     /// The body has ended by returning this number, as it is in memory.
     fn returned_number(&mut self, bytes: &[u8]);
+    /// The next calls, if nothing has to be done for each of them but to call: they are given numbers, here as they are in
+    /// memory, and return numbers, each of so many bytes.
+    fn numbers(&mut self, given: usize, returned: usize) -> Option<(Run<'_>, &'a [u8])>;
+    /// Calls of these have been taken up and have returned these numbers.
+    fn ran(&mut self, returned: &[u8]);
 }
 
 /// How a call ended, or of several calls the last one. The result itself, if there is one, is in the output of the
@@ -190,9 +195,20 @@ where
     R: Serialize,
 {
     let (at, limit) = (Cell::new(At::Decoding), calls.limit());
+    let mut returned = Vec::new();
     let ended = guarded(|| {
-        while let Some(args) = calls.next(plain::is_number::<A>()) {
+        loop {
+            if plain::is_number::<A>()
+                && plain::is_number::<R>()
+                && let Some((run, args)) = calls.numbers(size_of::<A>(), size_of::<R>())
+            {
+                at.set(At::Body);
+                call_numbers(run, args, &body, &mut returned);
+                calls.ran(plain::memory_of_numbers(&returned));
+                returned.clear();
+            }
             at.set(At::Decoding);
+            let Some(args) = calls.next(plain::is_number::<A>()) else { break };
             let args = match plain::number_of(args) {
                 Some(number) => number,
                 None => {
@@ -226,10 +242,27 @@ where
     });
     ended.unwrap_or_else(|payload| {
         if let At::Body = at.get() {
+            calls.ran(plain::memory_of_numbers(&returned));
             calls.ended();
         }
         at.get().panicked(payload)
     })
+}
+
+/// Takes up these calls, one after the other, until one has left something behind that has to be looked after.
+#[inline]
+fn call_numbers<A, R>(mut run: Run<'_>, args: &[u8], body: impl Fn(A) -> R, returned: &mut Vec<R>) {
+    for number in plain::numbers_of(args).into_iter().flatten() {
+        if !run.take() {
+            return;
+        }
+        let result = body(number);
+        run.leave(plain::number_bytes(&result).unwrap_or_default());
+        returned.push(result);
+        if traces::are_there() {
+            return;
+        }
+    }
 }
 
 /// Appends a result to the output.

@@ -2,6 +2,7 @@
 
 mod call;
 mod registry;
+pub(crate) mod traces;
 
 pub use call::{Call, Reply};
 pub(crate) use call::{LARGE, Payload, Several, Stages, guarded};

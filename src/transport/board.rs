@@ -16,11 +16,13 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::{io, str};
 
+use crate::primitive::AtomicBool;
 use crate::sys::map::SharedMap;
 use crate::sys::{clock, futex};
 
 use super::bell::{BELL_BYTES, Bell};
 use super::ring::{self, RING_BYTES};
+use super::run::Run;
 
 const SLOTS: u64 = 1024;
 const SLOT_BYTES: usize = 16;
@@ -73,6 +75,9 @@ pub(crate) type CallBits = [u64; FEW_CALLS as usize / 32];
 /// The size of the page.
 const BOARD_BYTES: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
 
+/// In the place of how far a call has come: each that was taken up has started.
+const ALL_START: u64 = u64::MAX;
+
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -94,6 +99,11 @@ pub(crate) struct Board(Arc<SharedMap>);
 
 fn state(seq: u64, progress: Progress) -> u64 {
     seq << 3 | progress as u64
+}
+
+/// So many bytes of results were left, those from the call `first` on.
+fn left(first: u32, len: usize) -> u64 {
+    u64::from(first) << 32 | len as u64
 }
 
 /// The word of a call among the bits of few, and the bit that it is not wanted.
@@ -194,6 +204,9 @@ impl Board {
     /// How far a call has come that has begun.
     pub(crate) fn call_progress(&self, call: u32) -> Progress {
         let progress = self.0.word(CALL_AT).load(Acquire);
+        if progress == ALL_START {
+            return Progress::Started;
+        }
         let told = [Progress::Started, Progress::Finished];
         told.into_iter().find(|&told| state(call.into(), told) == progress).unwrap_or(Progress::Claimed)
     }
@@ -273,13 +286,40 @@ impl Board {
         self.tell_left(first, results.len());
     }
 
+    /// Calls begin that have nothing to decode and return numbers, `call` the first of them. Those from `first` on have left
+    /// these results, and the next numbers lie behind them. Each has started that is taken up, until [`Board::call_is`]
+    /// says something else. None begins any more when it is `over`.
+    pub(crate) fn run<'w>(
+        &'w self,
+        (seq, call): (u64, u32),
+        (first, results): (u32, &[u8]),
+        most: usize,
+        over: &'w AtomicBool,
+    ) -> Run<'w> {
+        self.0.word(CALL_AT).store(ALL_START, Release);
+        let (words, last) = results.as_chunks::<8>();
+        let start = 8 * words.len();
+        let mut word = [0; 8];
+        word[..last.len()].copy_from_slice(last);
+        Run {
+            next: self.0.word(NEXT_CALL_AT),
+            expected: seq << CALL_BITS | u64::from(call),
+            left: self.0.word(LEFT_AT),
+            told: left(first, results.len()),
+            places: self.0.words(RESULTS_AT + start, (results.len() + most - start).div_ceil(8)),
+            used: last.len(),
+            word: u64::from_ne_bytes(word),
+            over,
+        }
+    }
+
     /// The worker has told all results before those of the call `first`.
     pub(crate) fn forget_results(&self, first: u32) {
         self.tell_left(first, 0);
     }
 
     fn tell_left(&self, first: u32, len: usize) {
-        self.0.word(LEFT_AT).store(u64::from(first) << 32 | len as u64, Release);
+        self.0.word(LEFT_AT).store(left(first, len), Release);
     }
 
     /// The results that a worker has left of this task, from that call on. `None` if it is about to leave others, or is

@@ -70,7 +70,13 @@ impl Group {
     /// Whether its values have so many bytes.
     #[inline]
     pub(crate) fn is_of(self, width: usize) -> bool {
-        self.mark >> WIDTH_SHIFT == width.trailing_zeros() + 1
+        self.width() == width
+    }
+
+    /// How many bytes each of its values has.
+    #[inline]
+    pub(crate) fn width(self) -> usize {
+        1 << ((self.mark >> WIDTH_SHIFT) - 1)
     }
 }
 

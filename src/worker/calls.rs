@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::faults::{self, Point};
 use crate::sys::clock;
-use crate::task::{Call, Registry, Reply, Several, TaskNumber};
-use crate::transport::{FEW_CALLS, Message, Progress, RESULTS_MAX};
+use crate::task::{Call, Registry, Reply, Several, TaskNumber, traces};
+use crate::transport::{FEW_CALLS, Message, Progress, RESULTS_MAX, Run};
 use crate::wire::attach::Handles;
 use crate::wire::codec::Source;
 use crate::wire::frame::{Frame, Header, Kind};
@@ -94,6 +94,7 @@ impl<'a> Several<'a> for Stretch<'_, 'a> {
                 self.begin();
             }
             if !self.batch.are_few || board.claim_call(seq, call) {
+                traces::seen();
                 panic::forget(board);
                 if starts {
                     board.call_is(call, Progress::Started);
@@ -134,6 +135,35 @@ impl<'a> Several<'a> for Stretch<'_, 'a> {
     fn returned_number(&mut self, bytes: &[u8]) {
         self.ended();
         self.sent = self.worker.put_number(self.batch, bytes);
+    }
+
+    fn numbers(&mut self, given: usize, returned: usize) -> Option<(Run<'_>, &'a [u8])> {
+        let (batch, output) = (&*self.batch, &self.worker.output.bytes);
+        // The one before a look at the clock is put as all others are.
+        let most = batch.left.min(self.calls.saturating_sub(batch.next)).saturating_sub(1) as usize;
+        let room = RESULTS_MAX.min(self.worker.limit).saturating_sub(output.len()) / returned;
+        let most = most.min(room);
+        if most == 0 || !batch.group?.is_of(returned) || self.sent.is_err() || traces::are_there() {
+            return None;
+        }
+        let (_, args) = { batch.rest }.group_of(given).filter(|&(task, _)| task == self.task)?;
+        let args = args.get(..most * given).unwrap_or(args);
+        let (seq, results) = (batch.header.seq, (batch.first, &output[..]));
+        let run =
+            self.desk.board.run((seq, batch.next), results, args.len() / given * returned, self.desk.left());
+        Some((run, args))
+    }
+
+    fn ran(&mut self, returned: &[u8]) {
+        let (batch, output) = (&mut *self.batch, &mut self.worker.output.bytes);
+        let Some(group) = batch.group.filter(|_| !returned.is_empty()) else { return };
+        let count = (returned.len() / group.width()) as u32;
+        output.extend_from_slice(returned);
+        batch.rest = batch.rest.after(count).unwrap_or(Records::new(&[]));
+        batch.changed = output.len();
+        batch.next += count;
+        batch.left -= count;
+        self.desk.board.call_is(batch.next - 1, Progress::Finished);
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::primitive::{AtomicBool, Mutex, MutexGuard, thread_local};
 use crate::sys::clock;
-use crate::task::{Registry, TaskNumber, guarded};
+use crate::task::{Registry, TaskNumber, guarded, traces};
 use crate::wire::frame::Header;
 
 use super::desk::Desk;
@@ -110,7 +110,11 @@ pub(super) fn forget() {
 /// The task that this thread runs, or works for.
 pub(crate) fn running() -> Option<Arc<Running>> {
     // A thread that is ending may have lost its variables, and works for nobody any more.
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    let running = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+    if running.is_some() {
+        traces::leave();
+    }
+    running
 }
 
 /// Calls `body` on this thread in the name of a task, or of none.

@@ -57,6 +57,11 @@ impl Desk {
         !left
     }
 
+    /// The same, to be looked at again and again.
+    pub(super) fn left(&self) -> &AtomicBool {
+        &self.left
+    }
+
     /// Whether nothing counts any more that is done here.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)

@@ -11,7 +11,7 @@ use crate::error::Panic;
 use crate::primitive::thread_local;
 use crate::sys::per_process::PerProcess;
 use crate::sys::stack;
-use crate::task::Payload;
+use crate::task::{Payload, traces};
 use crate::transport::Board;
 
 use super::desk::Desk;
@@ -89,6 +89,7 @@ fn say(text: &str) {
     if let Some(words) = LAST_WORDS.get() {
         words.desk.board.say(words.seq.load(Ordering::Relaxed), text);
         SAID.store(true, Ordering::Relaxed);
+        traces::leave_elsewhere();
     }
 }
 
@@ -105,6 +106,7 @@ fn note(info: &PanicHookInfo<'_>) {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         PLACE.with(|place| place.replace(Some((location, backtrace))));
+        traces::leave();
     }
 }
 

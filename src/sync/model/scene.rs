@@ -28,7 +28,12 @@ impl Scene {
         own.enter(|| play(&mut Scene { world, processes, threads: Vec::new() }));
     }
 
-    pub(crate) fn start(&mut self, index: usize, over: Option<Arc<AtomicBool>>, body: impl FnOnce() + Send + 'static) {
+    pub(crate) fn start(
+        &mut self,
+        index: usize,
+        over: Option<Arc<AtomicBool>>,
+        body: impl FnOnce() + Send + 'static,
+    ) {
         let (process, steps) = &self.processes[index];
         self.threads.push(process.start_limited(*steps, over, body));
     }
