@@ -4,9 +4,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use procpool::{Descriptor, ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, task};
+use procpool::{Context, Descriptor, ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, task};
 use support::{Event, Ledger, Signal, eventually, kill};
 
 const ITEMS: u64 = 200;
@@ -63,6 +64,28 @@ fn pool(workers: usize) -> ProcessPoolExecutor {
 /// Items in chunks, of which some do something.
 fn items<'a>(ledger: &'a str, acts: &'a BTreeMap<u64, u64>) -> impl Iterator<Item = (&'a str, u64, u64)> {
     (0..ITEMS).map(move |id| (ledger, id, acts.get(&id).copied().unwrap_or(0)))
+}
+
+/// The call that does not end, after many that took no time.
+const PARKS: u64 = 4_000;
+
+#[task]
+fn park(n: u64) -> u64 {
+    while n == PARKS {
+        std::thread::park();
+    }
+    std::process::id().into()
+}
+
+/// One call keeps its context; the others say whether that is over.
+#[task]
+fn keep(n: u64) -> u64 {
+    static KEPT: Mutex<Option<Context>> = Mutex::new(None);
+    let mut kept = KEPT.lock().unwrap();
+    if n == 1_000 {
+        *kept = Some(procpool::context());
+    }
+    kept.as_ref().is_some_and(Context::is_cancelled).into()
 }
 
 #[task]
@@ -361,6 +384,31 @@ support::isolated! {
         assert!(results.next().expect("the slow one").is_err_and(|error| error.is_worker_died()));
         assert!(results.next().is_none());
         drop(results);
+        pool.shutdown(true).wait();
+    }
+
+    fn what_stands_behind_a_slow_number_is_done_by_another_worker() {
+        let pool = pool(2);
+        let mut results = pool.map(park, 0..6_000).chunksize(6_000).unordered().into_iter();
+        let mut pids = BTreeMap::new();
+        (1..6_000).for_each(|_| *pids.entry(results.next().expect("more").expect("a value")).or_insert(0) += 1);
+        let [(first, before), (second, _)] = pids.into_iter().collect::<Vec<_>>()[..] else {
+            panic!("both have worked");
+        };
+        let parked = if before == PARKS { first } else { second };
+        kill(parked as u32, Signal::KILL);
+        assert!(results.next().expect("the slow one").is_err_and(|error| error.is_worker_died()));
+        assert!(results.next().is_none());
+        drop(results);
+        pool.shutdown(true).wait();
+    }
+
+    fn what_a_quick_call_has_kept_is_its_own() {
+        let pool = pool(1);
+        let over = pool.map(keep, 0..3_000).chunksize(3_000).into_iter();
+        for (n, over) in (0..).zip(over) {
+            assert_eq!(over.unwrap() == 1, n > 1_000, "whether it is over when {n} runs");
+        }
         pool.shutdown(true).wait();
     }
 

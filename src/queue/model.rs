@@ -13,9 +13,6 @@ use crate::sync::model::scene::Scene;
 
 use super::*;
 
-/// Steps within which a process dies.
-const LONGEST: u32 = 250;
-
 type Items = Arc<Mutex<Vec<u64>>>;
 
 fn all(items: &Items) -> Vec<u64> {
@@ -85,6 +82,14 @@ fn consumer(process: &Arc<Process>, made: &Queue<Item>) -> Consumer<Item> {
     process.enter(|| Consumer::new(store(made.consumer.store()), bell, parcels))
 }
 
+/// A living process closes its side.
+fn closes<T>(process: &Process, side: T) {
+    process.closes();
+    drop(side);
+    // Who sleeps at a socket is told.
+    process.closes();
+}
+
 #[derive(Clone, Copy)]
 struct Queues {
     /// Processes that put; those that get come after them.
@@ -99,6 +104,10 @@ struct Queues {
     joinable: bool,
     /// How many items each consumer gets before it leaves.
     most: usize,
+    /// Items that are there from the beginning.
+    before: u64,
+    /// Steps within which a process dies.
+    longest: u32,
 }
 
 const QUEUES: Queues = Queues {
@@ -110,14 +119,17 @@ const QUEUES: Queues = Queues {
     handles: false,
     joinable: false,
     most: usize::MAX,
+    before: 0,
+    longest: 250,
 };
 
 impl Queues {
     fn play(self) {
         let Queues { producers, consumers, items, handles, joinable, most, .. } = self;
-        Scene::play(producers + consumers, self.dying, LONGEST, |scene| {
+        Scene::play(producers + consumers, self.dying, self.longest, |scene| {
             let made = create::<Item>(self.room, joinable).unwrap();
             let account = Account::default();
+            account.produce(&made.producer, 1000, self.before, handles);
             for index in 0..producers + consumers {
                 let (process, account) = (Arc::clone(&scene.processes[index].0), account.clone());
                 if index < producers {
@@ -130,15 +142,13 @@ impl Queues {
                                 Err(error) => panic!("{error}"),
                             }
                         }
-                        drop(own);
-                        process.closes();
+                        closes(&process, own);
                     });
                 } else {
                     let own = consumer(&process, &made);
                     scene.start(index, None, move || {
                         account.consume(&own, most, handles, joinable);
-                        drop(own);
-                        process.closes();
+                        closes(&process, own);
                     });
                 }
             }
@@ -194,6 +204,8 @@ fn a_consumer_that_dies_at_any_step_takes_one_item_with_it_at_most() {
     explore(|| Queues { consumers: 2, dying: &[1], ..QUEUES }.play());
     explore(|| Queues { consumers: 2, dying: &[1], room: 2, items: 8, ..QUEUES }.play());
     explore(|| Queues { consumers: 2, dying: &[1], handles: true, items: 8, ..QUEUES }.play());
+    // More than the ring has room for, so what lies behind it is moved.
+    explore(|| Queues { consumers: 2, dying: &[1], items: 1, before: 20, longest: 160, ..QUEUES }.play());
     explore(|| {
         Queues { producers: 2, consumers: 2, dying: &[0, 2], room: 3, items: 6, ..QUEUES }.play();
     });
@@ -211,6 +223,7 @@ fn who_joins_a_queue_is_told_when_all_is_done_whoever_dies() {
     explore(|| Queues { joinable: true, items: 6, ..QUEUES }.play());
     explore(|| Queues { joinable: true, consumers: 2, dying: &[1], items: 6, ..QUEUES }.play());
     explore(|| Queues { joinable: true, dying: &[1], items: 6, ..QUEUES }.play());
+    explore(|| Queues { joinable: true, most: 2, items: 6, ..QUEUES }.play());
     explore(|| {
         let handles = thread_rng().gen_bool(0.5);
         Queues { joinable: true, producers: 2, consumers: 2, dying: &[0, 2], items: 4, handles, ..QUEUES }

@@ -192,8 +192,8 @@ impl Engine {
             Effect::Kill { lane } => core.order(Command::Kill(lane), later),
             Effect::Send { lane, seq, job, attempt } => {
                 if let Some(link) = core.link(lane) {
-                    if let Some(unwanted) = job.chunk.as_ref().and_then(|chunk| chunk.unwanted()) {
-                        link.board.publish_calls(seq, &unwanted);
+                    if let Some(chunk) = &job.chunk {
+                        link.board.publish_calls(seq, chunk.unwanted().as_ref());
                     }
                     link.board.publish(seq);
                     link.push(Piece { header: job.header(seq, attempt), body: job.into_bytes() });

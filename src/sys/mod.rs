@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod available;
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod cover;
 pub(crate) mod cpus;

@@ -68,8 +68,8 @@ pub(crate) trait Several<'a> {
     /// The next calls, if nothing has to be done for each of them but to call: they are given numbers, here as they are in
     /// memory, and return numbers, each of so many bytes.
     fn numbers(&mut self, given: usize, returned: usize) -> Option<(Run<'_>, &'a [u8])>;
-    /// Calls of these have been taken up and have returned these numbers.
-    fn ran(&mut self, returned: &[u8]);
+    /// Calls of these have been taken up and have returned these numbers; if one `panicked`, it was taken up after them.
+    fn ran(&mut self, returned: &[u8], panicked: bool);
 }
 
 /// How a call ended, or of several calls the last one. The result itself, if there is one, is in the output of the
@@ -175,6 +175,8 @@ impl One<'_> {
 enum At {
     Decoding,
     Body,
+    /// In one of many, of which each is nothing but its body.
+    Run,
     Encoding,
 }
 
@@ -182,7 +184,7 @@ impl At {
     fn panicked(self, payload: Payload) -> Reply {
         match self {
             At::Decoding => Reply::ArgsDecode(payload.while_doing("decoding the arguments")),
-            At::Body => Reply::Panicked(payload),
+            At::Body | At::Run => Reply::Panicked(payload),
             At::Encoding => Reply::ResultEncode(payload.while_doing("encoding the result")),
         }
     }
@@ -198,13 +200,10 @@ where
     let mut returned = Vec::new();
     let ended = guarded(|| {
         loop {
-            if plain::is_number::<A>()
-                && plain::is_number::<R>()
-                && let Some((run, args)) = calls.numbers(size_of::<A>(), size_of::<R>())
-            {
-                at.set(At::Body);
-                call_numbers(run, args, &body, &mut returned);
-                calls.ran(plain::memory_of_numbers(&returned));
+            if plain::is_number::<A>() && plain::is_number::<R>() {
+                at.set(At::Run);
+                call_numbers(calls, &body, &mut returned);
+                calls.ran(plain::memory_of_numbers(&returned), false);
                 returned.clear();
             }
             at.set(At::Decoding);
@@ -241,17 +240,20 @@ where
         Reply::Ok
     });
     ended.unwrap_or_else(|payload| {
-        if let At::Body = at.get() {
-            calls.ran(plain::memory_of_numbers(&returned));
+        if let At::Run = at.get() {
+            calls.ran(plain::memory_of_numbers(&returned), true);
+        }
+        if let At::Run | At::Body = at.get() {
             calls.ended();
         }
         at.get().panicked(payload)
     })
 }
 
-/// Takes up these calls, one after the other, until one has left something behind that has to be looked after.
+/// Calls while that is all that has to be done, until a call has left something behind that has to be looked after.
 #[inline]
-fn call_numbers<A, R>(mut run: Run<'_>, args: &[u8], body: impl Fn(A) -> R, returned: &mut Vec<R>) {
+fn call_numbers<A, R>(calls: &mut dyn Several<'_>, body: impl Fn(A) -> R, returned: &mut Vec<R>) {
+    let Some((mut run, args)) = calls.numbers(size_of::<A>(), size_of::<R>()) else { return };
     for number in plain::numbers_of(args).into_iter().flatten() {
         if !run.take() {
             return;

@@ -18,11 +18,11 @@ use std::{io, str};
 
 use crate::primitive::AtomicBool;
 use crate::sys::map::SharedMap;
-use crate::sys::{clock, futex};
+use crate::sys::{barrier, clock, futex};
 
 use super::bell::{BELL_BYTES, Bell};
 use super::ring::{self, RING_BYTES};
-use super::run::Run;
+use super::run::{Results, Run, Words};
 
 const SLOTS: u64 = 1024;
 const SLOT_BYTES: usize = 16;
@@ -40,27 +40,29 @@ const SLOTS_AT: usize = 16 << 10;
 /// The bells and the rings, of requests and of replies.
 const REQUESTS_BELL_AT: usize = SLOTS_AT + SLOTS as usize * SLOT_BYTES;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + BELL_BYTES;
-/// Calls that go together: which is the next to begin, and whose results were left.
+/// Calls that go together: which is the next to begin, and whose results were left. See `run.rs`.
 const NEXT_CALL_AT: usize = REPLIES_BELL_AT + BELL_BYTES;
 const LEFT_AT: usize = NEXT_CALL_AT + 8;
 /// How far the call has come that began last.
 const CALL_AT: usize = LEFT_AT + 8;
+const RUNNING_AT: usize = CALL_AT + 8;
+/// What the parent says of barriers, and then the worker.
+const FENCES_AT: usize = RUNNING_AT + 8;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
 /// Where results are left.
 const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
 /// Which calls of a task nobody wants any more, if it has few.
 const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
+/// Where the calls of a task were cut off that were stopped during a run.
+const CUT_AT: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
 
 /// Bytes of results that can be left.
 pub(crate) const RESULTS_MAX: usize = 32 << 10;
 
-/// Of calls that go together there are fewer than this.
-pub(crate) const CALLS_MAX: u32 = 1 << 20;
-
-/// No further call is to begin.
-const STOP: u64 = CALLS_MAX as u64;
-const CALL_BITS: u32 = STOP.trailing_zeros() + 1;
+/// The parent makes barriers where they are needed; the worker is part of them.
+const MAKES_FENCES: u64 = 1;
+const IS_FENCED: u64 = 2;
 
 /// Where there are no more than so many, each can be given up for itself.
 pub(crate) const FEW_CALLS: u32 = 512;
@@ -73,7 +75,7 @@ pub(crate) const CHUNKS: u64 = 64;
 pub(crate) type CallBits = [u64; FEW_CALLS as usize / 32];
 
 /// The size of the page.
-const BOARD_BYTES: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
+const BOARD_BYTES: usize = CUT_AT + CHUNKS as usize * 8;
 
 /// In the place of how far a call has come: each that was taken up has started.
 const ALL_START: u64 = u64::MAX;
@@ -119,11 +121,21 @@ impl Board {
     /// A new page, and the descriptor by which the worker finds it.
     pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
         let (map, fd) = SharedMap::create(BOARD_BYTES)?;
+        if barrier::is_possible() {
+            map.word(FENCES_AT).store(MAKES_FENCES, Release);
+        }
         Ok((Board(Arc::new(map)), fd))
     }
 
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Board> {
         SharedMap::open(fd, BOARD_BYTES).map(|map| Board(Arc::new(map)))
+    }
+
+    /// The worker makes itself part of the barriers that the parent makes, if it can.
+    pub(crate) fn join_barriers(&self) {
+        if self.0.word(FENCES_AT).load(Acquire) == MAKES_FENCES && barrier::join() {
+            self.0.word(FENCES_AT).store(IS_FENCED, Release);
+        }
     }
 
     /// Wakes the worker.
@@ -192,7 +204,7 @@ impl Board {
         // Whoever sees that it has started finds nothing here any more of the one before.
         self.0.word(LEFT_AT).store(0, Relaxed);
         self.0.word(CALL_AT).store(0, Relaxed);
-        self.0.word(NEXT_CALL_AT).store(seq << CALL_BITS, Release);
+        self.calls(seq).start(seq);
         self.start(seq)
     }
 
@@ -213,15 +225,24 @@ impl Board {
 
     /// The worker takes up the next call. If that fails, it and all that follow were taken back.
     pub(crate) fn take_call(&self, seq: u64, call: u32) -> bool {
-        let next = seq << CALL_BITS | u64::from(call);
-        self.0.word(NEXT_CALL_AT).compare_exchange(next, next + 1, AcqRel, Acquire).is_ok()
+        self.calls(seq).take(seq, call)
     }
 
-    /// The parent is about to send a task of few calls, of which it does not want these.
-    pub(crate) fn publish_calls(&self, seq: u64, unwanted: &CallBits) {
-        for (word, &bits) in self.unwanted(seq).iter().zip(unwanted) {
+    fn calls(&self, seq: u64) -> Words<'_> {
+        let word = |at| self.0.word(at);
+        Words {
+            next: word(NEXT_CALL_AT),
+            running: word(RUNNING_AT),
+            cut: word(CUT_AT + (seq % CHUNKS) as usize * 8),
+        }
+    }
+
+    /// The parent is about to send a task of calls, of which, if they are few, it does not want some.
+    pub(crate) fn publish_calls(&self, seq: u64, unwanted: Option<&CallBits>) {
+        for (word, &bits) in self.unwanted(seq).iter().zip(unwanted.into_iter().flatten()) {
             word.store(bits, Relaxed);
         }
+        self.calls(seq).cut.store(0, Relaxed);
     }
 
     /// The parent does not want one of few calls any more. If that succeeds, it never runs.
@@ -243,29 +264,24 @@ impl Board {
 
     /// Whether a call of this task has begun, or the worker is past all of them.
     pub(crate) fn has_begun(&self, seq: u64, call: u32) -> bool {
-        let next = self.0.word(NEXT_CALL_AT).load(Acquire);
-        let at = next >> CALL_BITS;
-        at > seq || (at == seq && (next & (STOP - 1)) as u32 > call)
+        let calls = self.calls(seq);
+        calls.begun(seq).map_or_else(|| calls.task() > seq, |begun| begun > call)
     }
 
     /// The parent takes back what has not begun of the calls of a task. Says how many have; `None` if the worker is not
     /// at this task, or they were taken back before.
     pub(crate) fn stop_calls(&self, seq: u64) -> Option<u32> {
-        let word = self.0.word(NEXT_CALL_AT);
-        let not_stopped = |next: u64| (next >> CALL_BITS == seq && next & STOP == 0).then_some(next | STOP);
-        let next = word.fetch_update(AcqRel, Acquire, not_stopped).ok()?;
-        Some((next & (STOP - 1)) as u32)
+        self.calls(seq).stop(seq)
     }
 
     /// How many calls of this task have begun, if it was begun.
     pub(crate) fn calls_begun(&self, seq: u64) -> Option<u32> {
-        let next = self.0.word(NEXT_CALL_AT).load(Acquire);
-        (next >> CALL_BITS == seq).then_some((next & (STOP - 1)) as u32)
+        self.calls(seq).begun(seq)
     }
 
     /// The worker has begun with the calls of a later task than this.
     pub(crate) fn is_past_calls(&self, seq: u64) -> bool {
-        self.0.word(NEXT_CALL_AT).load(Acquire) >> CALL_BITS > seq
+        self.calls(seq).task() > seq
     }
 
     /// The worker leaves results, those of the calls from `first` on, which are as they were left before but for what comes
@@ -288,29 +304,28 @@ impl Board {
 
     /// Calls begin that have nothing to decode and return numbers, `call` the first of them. Those from `first` on have left
     /// these results, and the next numbers lie behind them. Each has started that is taken up, until [`Board::call_is`]
-    /// says something else. None begins any more when it is `over`.
+    /// says something else. None begins any more when it is `over`. `None` if they were taken back.
     pub(crate) fn run<'w>(
         &'w self,
         (seq, call): (u64, u32),
         (first, results): (u32, &[u8]),
         most: usize,
         over: &'w AtomicBool,
-    ) -> Run<'w> {
+    ) -> Option<Run<'w>> {
         self.0.word(CALL_AT).store(ALL_START, Release);
         let (words, last) = results.as_chunks::<8>();
         let start = 8 * words.len();
         let mut word = [0; 8];
         word[..last.len()].copy_from_slice(last);
-        Run {
-            next: self.0.word(NEXT_CALL_AT),
-            expected: seq << CALL_BITS | u64::from(call),
+        let results = Results {
             left: self.0.word(LEFT_AT),
             told: left(first, results.len()),
             places: self.0.words(RESULTS_AT + start, (results.len() + most - start).div_ceil(8)),
             used: last.len(),
             word: u64::from_ne_bytes(word),
-            over,
-        }
+        };
+        let is_fenced = self.0.word(FENCES_AT).load(Relaxed) == IS_FENCED;
+        Run::begin(self.calls(seq), results, (seq, call), is_fenced, over)
     }
 
     /// The worker has told all results before those of the call `first`.
@@ -427,7 +442,7 @@ mod test {
     fn a_call_is_either_given_up_or_runs_never_both() {
         let (board, _fd) = Board::create().unwrap();
         for seq in 1..=2000 {
-            board.publish_calls(seq, &CallBits::default());
+            board.publish_calls(seq, Some(&CallBits::default()));
             board.start_calls(seq);
             let (ran, given_up) = std::thread::scope(|scope| {
                 let given_up =

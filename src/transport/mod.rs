@@ -11,8 +11,8 @@ mod run;
 mod speaker;
 
 pub(crate) use bell::{Bell, Wish};
-pub(crate) use board::{Board, CALLS_MAX, CHUNKS, CallBits, FEW_CALLS, Progress, RESULTS_MAX, call_bit};
+pub(crate) use board::{Board, CHUNKS, CallBits, FEW_CALLS, Progress, RESULTS_MAX, call_bit};
 pub(crate) use inbound::{Inbound, Received};
 pub(crate) use outbound::{Bytes, Message, Outbound, Piece};
-pub(crate) use run::Run;
+pub(crate) use run::{CALLS_MAX, Run};
 pub(crate) use speaker::{Speaker, send};

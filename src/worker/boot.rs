@@ -115,6 +115,9 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
     if let Err(message) = bounded {
         refuse(socket.as_fd(), &Refused::Limits(message));
     }
+    if !hello.template {
+        board.join_barriers();
+    }
     // Before the initialisers of the program and the vigil: a thread that exists would stay outside.
     #[cfg(feature = "sandbox")]
     if let Some(confinement) = &hello.sandbox {

@@ -23,6 +23,8 @@ use super::{current, panic};
 const PATIENCE: u64 = 100_000;
 /// Calls between two looks at the clock, at the most.
 const STRIDE_MAX: u32 = 64;
+/// The same of calls that are over at once, and what those of a stride take then, in nanoseconds.
+const LONG_STRIDE: (u32, u64) = (256, 2_000);
 
 /// What calls printed is seen before their results are sent. It costs more than a short call, so of many short ones it is
 /// not seen before their results are left: those who take them from there are in a hurry, because the next call is slow, or
@@ -71,8 +73,8 @@ struct Stretch<'w, 'a> {
 }
 
 impl Batch<'_> {
-    fn stride_max(&self) -> u32 {
-        if self.are_few { 1 } else { STRIDE_MAX }
+    fn stride_max(&self, most: u32) -> u32 {
+        if self.are_few { 1 } else { most }
     }
 }
 
@@ -149,21 +151,24 @@ impl<'a> Several<'a> for Stretch<'_, 'a> {
         let (_, args) = { batch.rest }.group_of(given).filter(|&(task, _)| task == self.task)?;
         let args = args.get(..most * given).unwrap_or(args);
         let (seq, results) = (batch.header.seq, (batch.first, &output[..]));
-        let run =
-            self.desk.board.run((seq, batch.next), results, args.len() / given * returned, self.desk.left());
+        let bytes = args.len() / given * returned;
+        let run = self.desk.board.run((seq, batch.next), results, bytes, self.desk.left())?;
         Some((run, args))
     }
 
-    fn ran(&mut self, returned: &[u8]) {
+    fn ran(&mut self, returned: &[u8], panicked: bool) {
         let (batch, output) = (&mut *self.batch, &mut self.worker.output.bytes);
-        let Some(group) = batch.group.filter(|_| !returned.is_empty()) else { return };
+        // Where there was no group, nothing has run.
+        let Some(group) = batch.group else { return };
         let count = (returned.len() / group.width()) as u32;
-        output.extend_from_slice(returned);
-        batch.rest = batch.rest.after(count).unwrap_or(Records::new(&[]));
-        batch.changed = output.len();
-        batch.next += count;
-        batch.left -= count;
-        self.desk.board.call_is(batch.next - 1, Progress::Finished);
+        batch.rest = batch.rest.after(count + u32::from(panicked)).unwrap_or(Records::new(&[]));
+        if count > 0 {
+            output.extend_from_slice(returned);
+            batch.changed = output.len();
+            batch.next += count;
+            batch.left -= count;
+            self.desk.board.call_is(batch.next - 1, Progress::Finished);
+        }
     }
 }
 
@@ -316,8 +321,11 @@ impl Worker {
         }
         let now = clock::nanos();
         self.look_after_channel(now.saturating_sub(batch.looked))?;
-        let short = now.saturating_sub(batch.looked) < PATIENCE / 8;
-        batch.stride = if short { batch.stride_max().min(2 * batch.stride) } else { 1 };
+        batch.stride = match now.saturating_sub(batch.looked) {
+            took if took < LONG_STRIDE.1 => batch.stride_max(LONG_STRIDE.0).min(2 * batch.stride),
+            took if took < PATIENCE / 8 => batch.stride_max(STRIDE_MAX).min(2 * batch.stride),
+            _ => 1,
+        };
         (batch.looked, batch.left) = (now, batch.stride);
         if now.saturating_sub(batch.sent) < PATIENCE {
             return Ok(());

@@ -169,6 +169,7 @@ fn become_worker(Order { hello, parent, page, channel }: Order, maker: u32) -> !
         end(70);
     };
     drop(page);
+    board.join_barriers();
     faults::keep_channel(&socket);
     started = started.and_then(|()| faults::hit(Point::BootChannel));
     if let Err(message) = bounded {
