@@ -240,15 +240,15 @@ mod test {
     struct Memory {
         next: AtomicU64,
         running: AtomicU64,
-        cut: AtomicU64,
+        cuts: [AtomicU64; 2],
         left: AtomicU64,
         places: [AtomicU64; 32],
         ran: AtomicU32,
     }
 
     impl Memory {
-        fn words(&self) -> Words<'_> {
-            Words { next: &self.next, running: &self.running, cut: &self.cut }
+        fn words(&self, seq: u64) -> Words<'_> {
+            Words { next: &self.next, running: &self.running, cut: &self.cuts[seq as usize % 2] }
         }
 
         fn results(&self) -> Results<'_> {
@@ -256,14 +256,14 @@ mod test {
         }
     }
 
-    /// A worker makes calls in runs and one by one, and the parent takes back what has not begun. All that begin run, and
-    /// nothing else does.
+    /// A worker makes calls in runs and one by one, and then those of another task, and the parent takes back what has not
+    /// begun of the first. All that begin run, and nothing else does.
     fn taken_back_or_run(runs: &[u32], is_fenced: bool) {
         let memory = Arc::new(Memory::default());
-        memory.words().start(7);
+        memory.words(7).start(7);
         let (worker, lengths) = (Arc::clone(&memory), runs.to_vec());
         let worker = thread::spawn(move || {
-            let (words, over) = (worker.words(), AtomicBool::new(false));
+            let (words, over) = (worker.words(7), AtomicBool::new(false));
             let mut call = 0;
             for length in lengths {
                 let run = Run::begin(words, worker.results(), (7, call), is_fenced, &over);
@@ -281,16 +281,26 @@ mod test {
                 worker.ran.fetch_add(1, Relaxed);
                 call += 1;
             }
+            let words = worker.words(8);
+            words.start(8);
+            let mut run =
+                Run::begin(words, worker.results(), (8, 0), is_fenced, &over).expect("nobody stops it");
+            assert!((0..50).all(|_| run.take()));
         });
-        let words = memory.words();
+        let words = memory.words(7);
         let seen = words.begun(7);
         let stopped = words.stop(7);
         let after = words.begun(7);
         worker.join().unwrap();
         let ran = memory.ran.load(Relaxed);
-        assert_eq!((stopped, after, words.begun(7)), (Some(ran), Some(ran), Some(ran)), "{seen:?}");
-        assert!(seen.is_some_and(|seen| seen <= ran + 1));
-        assert_eq!((words.stop(7), words.stop(8), words.begun(8)), (None, None, None));
+        let (all, next) = (runs.iter().map(|length| length + 1).sum(), memory.words(8));
+        assert!(seen.is_none_or(|seen| seen <= ran + 1), "{seen:?} of {ran}");
+        assert_eq!(stopped.unwrap_or(all), ran);
+        assert!(
+            after.is_none_or(|after| Some(after) == stopped || stopped.is_none()),
+            "{after:?} {stopped:?}"
+        );
+        assert_eq!((words.begun(7), words.stop(7), next.begun(8)), (None, None, Some(50)));
     }
 
     #[cfg(not(shuttle))]
@@ -316,16 +326,15 @@ mod test {
     #[test]
     fn a_run_that_is_over_begins_with_nothing() {
         let (memory, over) = (Memory::default(), AtomicBool::new(true));
-        memory.words().start(7);
+        let words = memory.words(7);
+        words.start(7);
         for is_fenced in [true, false] {
-            let mut run = Run::begin(memory.words(), memory.results(), (7, 0), is_fenced, &over).unwrap();
+            let mut run = Run::begin(words, memory.results(), (7, 0), is_fenced, &over).unwrap();
             assert!(!run.take());
         }
-        assert_eq!(memory.words().begun(7), Some(0));
-        assert!(
-            Run::begin(memory.words(), memory.results(), (6, 0), true, &over).is_none(),
-            "it is elsewhere"
-        );
+        assert_eq!(words.begun(7), Some(0));
+        let elsewhere = Run::begin(words, memory.results(), (6, 0), true, &over);
+        assert!(elsewhere.is_none());
     }
 
     #[test]
