@@ -170,6 +170,9 @@ impl Submitter {
 
     /// Encodes the arguments, on the caller's thread.
     pub(crate) fn prepare<T: Task>(&self, task: T, args: &T::Args<'_>) -> Result<Prepared, Refusal> {
+        if let Some(bytes) = plain::number_bytes(args).filter(|bytes| bytes.len() <= self.handle.limit) {
+            return Ok(self.prepared(task, Encoded::copy(bytes)));
+        }
         // Gone while it is in use: what encodes itself is the user's code, and may submit.
         let mut body = SCRATCH.take();
         body.clear();

@@ -61,13 +61,13 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
 
     let oom_before = OomCounts::own();
     let children_before = process::own_children();
+    // A script is about workers.
+    let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
     let spawned =
-        worker.faults.hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(
-            |pid| {
-                let watched = worker.faults.hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
-                watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
-            },
-        );
+        hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(|pid| {
+            let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
+            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
+        });
     match spawned {
         Ok((pid, pidfd)) => {
             let process = Process { pid, pidfd, oom_before, leaf };

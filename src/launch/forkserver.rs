@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{HandshakeError, Panic, StartError};
+use crate::faults::Point;
 use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket};
 use crate::task::{Registry, TaskNumber};
@@ -257,6 +258,7 @@ impl Template {
         if !self.collect(&board, until)? {
             return Err(silent());
         }
+        worker.faults.hit(Point::SpawnBefore).map_err(failed)?;
         let leaf = child::leaf(worker, index)?;
         let letter =
             child::letter(&child::hello(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker))?;
@@ -288,6 +290,7 @@ impl Template {
             return Err(failed(io::Error::other("it names a process that is none of its copies")));
         }
         self.asked = false;
+        worker.faults.hit(Point::SpawnAfter).inspect_err(|_| process::put_down(pid)).map_err(failed)?;
         let process = super::Process::Child(child::Process::new(pid, pidfd, oom_before, leaf));
         Ok(Launched { process, socket, board })
     }

@@ -262,9 +262,27 @@ impl TaskOptions {
         TaskOptions { defaults: Some(Box::new(self)), ..TaskOptions::default() }
     }
 
+    /// Nothing is set, but for what the pool says.
+    #[inline]
+    fn is_silent(&self) -> bool {
+        let TaskOptions { timeout, queue_timeout, deadline, on_cancel, escalation, retry, defaults: _ } =
+            self;
+        timeout.is_none()
+            && queue_timeout.is_none()
+            && deadline.is_none()
+            && on_cancel.is_none()
+            && escalation.is_none()
+            && retry.is_none()
+    }
+
     /// What holds for a task of this function that is submitted from inside of a task with this deadline, if it
     /// is.
     pub(crate) fn for_task(&self, entry: &Entry, nested: bool, inherited: Option<Instant>) -> Effective {
+        let if_unsaid = if nested { OnCancel::Cooperate } else { OnCancel::Finish };
+        let of_pool = self.defaults.as_deref().is_none_or(TaskOptions::is_silent);
+        if self.is_silent() && of_pool && entry.has_no_options() && inherited.is_none() {
+            return Effective { timeout: None, deadline: None, on_cancel: if_unsaid, terms: None };
+        }
         let attribute = TaskOptions {
             timeout: entry.timeout_ms.map(Duration::from_millis),
             on_cancel: entry.on_cancel.map(OnCancel::from_attribute),
@@ -279,7 +297,6 @@ impl TaskOptions {
         let queue_timeout = layers.iter().find_map(|layer| layer.queue_timeout).filter(lived_to_see);
         let stop = layers.iter().find_map(|layer| layer.escalation).unwrap_or_default().policy();
         let retry = layers.iter().find_map(|layer| layer.retry.as_ref()).map(Retry::policy);
-        let if_unsaid = if nested { OnCancel::Cooperate } else { OnCancel::Finish };
         let usual =
             queue_timeout.is_none() && deadline.is_none() && retry.is_none() && stop == Default::default();
         Effective {

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
 
+use crate::sys::plain;
 use crate::transport::Message;
 use crate::wire::attach::{Handle, Handles};
 use crate::wire::codec;
@@ -87,7 +88,9 @@ impl Encoded {
     /// The same, and its memory may become that of the value.
     pub(crate) fn decode_owned<T: DeserializeOwned>(self, task: &'static str) -> Result<T, TaskError> {
         let (bytes, handles) = match self {
-            Encoded::Few { .. } => return self.decode(task),
+            Encoded::Few { .. } => {
+                return plain::number_of(&self).map_or_else(|| self.decode(task), Ok);
+            }
             Encoded::Many(bytes) => (bytes, Handles::default()),
             Encoded::Whole(bytes) => return decode_whole(task, bytes),
             Encoded::Attached(message) => (message.bytes, message.handles),

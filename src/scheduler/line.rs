@@ -17,6 +17,7 @@ use crate::wire::records;
 use super::encoded::Encoded;
 use super::job::Order;
 use super::members::{CallNo, Member};
+use super::slot::Slot;
 
 /// Tasks that have gone are not worth a sweep before there are so many.
 const SWEEP: usize = 64;
@@ -47,10 +48,12 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     task: TaskNumber,
+    /// The lower half of its number.
+    low: u32,
     arguments: Encoded,
-    member: Member,
-    /// Its caller does not want it any more, and has been told.
-    gone: bool,
+    /// `None` when its caller does not want it any more, and has been told.
+    slot: Option<Arc<Slot>>,
+    permit: Option<SemaphoreGuardArc>,
 }
 
 /// Tasks that go to a worker as one.
@@ -85,12 +88,11 @@ impl Line {
         if !state.held {
             return Err((order, permit));
         }
-        let number = CallNo(state.next);
+        let number = state.next;
         state.next += 1;
         let Order { slot, task, arguments, .. } = order;
-        let member = Member { number, slot, permit };
-        state.queue.push_back(Waiting { task, arguments, member, gone: false });
-        Ok(number)
+        state.queue.push_back(Waiting { task, low: number as u32, arguments, slot: Some(slot), permit });
+        Ok(CallNo::new(number))
     }
 
     /// What is submitted from now on waits here.
@@ -112,15 +114,15 @@ impl Line {
     /// Takes a task out whose caller does not want it any more, if it is still here.
     pub(super) fn withdraw(&self, number: CallNo) -> Option<Member> {
         let mut state = self.state();
-        let index = state.queue.binary_search_by_key(&number, |waiting| waiting.member.number).ok()?;
-        let waiting = state.queue.get_mut(index).filter(|waiting| !waiting.gone)?;
-        waiting.gone = true;
+        let next = state.next;
+        let index = state.queue.binary_search_by_key(&number, |waiting| waiting.number(next)).ok()?;
+        let waiting = state.queue.get_mut(index)?;
+        let slot = waiting.slot.take()?;
         waiting.arguments = Encoded::default();
-        let member =
-            Member { number, slot: Arc::clone(&waiting.member.slot), permit: waiting.member.permit.take() };
+        let member = Member { number, slot, permit: waiting.permit.take() };
         state.gone += 1;
         if state.gone > SWEEP && 2 * state.gone > state.queue.len() {
-            state.queue.retain(|waiting| !waiting.gone);
+            state.queue.retain(|waiting| waiting.slot.is_some());
             state.gone = 0;
         }
         Some(member)
@@ -145,6 +147,13 @@ impl Line {
     }
 }
 
+impl Waiting {
+    /// Its number, if the next one to be given is that one: there are never as many as half a number tells apart.
+    fn number(&self, next: u64) -> CallNo {
+        CallNo::new(next - u64::from((next as u32).wrapping_sub(self.low)))
+    }
+}
+
 impl State {
     /// There is one that waits.
     fn batch(&mut self, max_tasks: usize, max_bytes: usize) -> Batch {
@@ -153,18 +162,19 @@ impl State {
             && let Some(front) = self.queue.front()
         {
             let bytes = batch.arguments.len() + front.arguments.len() + records::OVERHEAD;
-            if !front.gone && bytes > max_bytes && !batch.members.is_empty() {
+            if front.slot.is_some() && bytes > max_bytes && !batch.members.is_empty() {
                 break;
             }
-            let Some(Waiting { task, arguments, member, gone }) = self.queue.pop_front() else { break };
-            if gone {
+            let number = front.number(self.next);
+            let Some(Waiting { task, arguments, slot, permit, .. }) = self.queue.pop_front() else { break };
+            let Some(slot) = slot else {
                 self.gone -= 1;
                 continue;
-            }
+            };
             let at = records::open(&mut batch.arguments);
             batch.arguments.extend_from_slice(&arguments);
             records::close(&mut batch.arguments, at, task.0);
-            batch.members.push(member);
+            batch.members.push(Member { number, slot, permit });
         }
         batch
     }
@@ -173,7 +183,6 @@ impl State {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::scheduler::slot::Slot;
     use crate::wire::attach::Handles;
     use crate::wire::records::Records;
 

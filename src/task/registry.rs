@@ -156,6 +156,12 @@ impl Registry {
 }
 
 impl Entry {
+    /// Its attribute says nothing of how it is run.
+    #[inline]
+    pub(crate) fn has_no_options(&self) -> bool {
+        self.timeout_ms.is_none() && self.on_cancel.is_none() && self.retries.is_none()
+    }
+
     /// `file:line`, for messages.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
