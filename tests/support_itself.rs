@@ -27,6 +27,9 @@ mod support;
 mod world;
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use support::{eventually, procfs};
 
 /// Asserts that a report contains these parts, and shows it if not.
 #[track_caller]
@@ -38,7 +41,11 @@ fn assert_tells(report: &str, parts: &[&str]) {
 
 /// A child that lives until it is killed.
 fn sleeper() -> Child {
-    Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep can be started")
+    let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep can be started");
+    // It exists a moment before the kernel knows its arguments.
+    let is_itself = || procfs::command_line(child.id()).is_some_and(|line| line == "sleep 600");
+    eventually("it is what it is to be", Duration::from_secs(10), is_itself);
+    child
 }
 
 /// The same for a body that ends before it, or is killed. Returns its number.
