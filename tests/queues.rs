@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use procpool::{
     Consumer, GetError, JoinError, JoinableQueue, Pipe, Process, ProcessPoolExecutor, Producer, PutError,
-    Queue, Sender, SimpleQueue, Value, task,
+    Queue, Sender, SimpleQueue, Value, connection, task,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use support::{Signal, eventually, kill, procfs};
@@ -370,6 +370,82 @@ support::isolated! {
             assert!(since.elapsed() < DETECT, "{:?}", since.elapsed());
         });
         process.join();
+    }
+
+    fn queues_are_waited_for_beside_pipes_whoever_is_faster() {
+        let (numbers, first) = Queue::<u32>::new().expect("a queue").split();
+        let (mut texts, second) = Pipe::simplex::<String>().expect("a pipe");
+        let both = JoinableQueue::<u32>::new().expect("a queue");
+        let all: [&dyn connection::Waitable; 3] = [&first, &second, &both];
+        assert!(connection::wait(&all, Duration::ZERO).expect("nothing").is_empty());
+        texts.send(&"here".to_owned()).expect("room");
+        numbers.put(&1).expect("room");
+        both.put(&2).expect("room");
+        assert_eq!(connection::wait(&all, SOON).expect("three"), [0, 1, 2]);
+        assert_eq!((first.get().expect("a number"), both.get().expect("a number")), (1, 2));
+        assert_eq!(connection::wait(&all, SOON).expect("one"), [1]);
+        assert!(connection::wait(&[&first, &both], Duration::from_millis(1)).expect("nothing").is_empty());
+        // Each takes what the other was told of as well.
+        let taken = || {
+            let mut taken = 0;
+            while connection::wait(&[&first], SOON).expect("an item or the end") == [0] {
+                match first.try_get() {
+                    Ok(_) => taken += 1,
+                    Err(GetError::Empty) => {}
+                    Err(GetError::Closed) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            taken
+        };
+        let async_taken = || {
+            block_on(async {
+                let mut taken = 0;
+                loop {
+                    assert_eq!(connection::wait_async(&[&first]).await.expect("an item or the end"), [0]);
+                    match first.try_get() {
+                        Ok(_) => taken += 1,
+                        Err(GetError::Empty) => {}
+                        Err(_) => break taken,
+                    }
+                }
+            })
+        };
+        let all = thread::scope(|scope| {
+            let takers = [scope.spawn(taken), scope.spawn(taken), scope.spawn(async_taken)];
+            for number in 0..2_000 {
+                numbers.put(&number).expect("room");
+                if number % 50 == 0 {
+                    while !numbers.empty() {
+                        thread::yield_now();
+                    }
+                }
+            }
+            numbers.close();
+            takers.map(|taker| taker.join().expect("no panic")).iter().sum::<u32>()
+        });
+        assert_eq!(all, 2_000);
+    }
+
+    fn a_stream_of_items_ends_with_the_queue_and_loses_none() {
+        let (producer, consumer) = Queue::<(u32, u32)>::new().expect("a queue").split();
+        let pool = pool(1);
+        let putting = pool.submit(put_numbers, (producer, 0, 3_000));
+        let sum = block_on(async {
+            let mut sum = 0;
+            loop {
+                // Each stream is dropped after some of them, the last one at the end.
+                let mut stream = consumer.stream();
+                for _ in 0..100 {
+                    match stream.next().await {
+                        Some(item) => sum += item.expect("a number").1,
+                        None => return sum,
+                    }
+                }
+            }
+        });
+        assert_eq!(sum, (0..3_000).sum::<u32>());
+        putting.result().expect("it has a result").expect("all are put");
     }
 
     fn a_simple_queue_takes_what_a_pipe_would_not() {

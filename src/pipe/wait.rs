@@ -14,8 +14,8 @@ use super::ends::Receiver;
 use crate::descriptor::Descriptor;
 use crate::sys::ready::{self, Interest};
 
-/// What [`wait`](crate::connection::wait) waits for: receivers, connections, and anything with a descriptor, such as the
-/// sentinel of a process.
+/// What [`wait`](crate::connection::wait) waits for: receivers, connections, queues and their consumers, and anything with
+/// a descriptor, such as the sentinel of a process.
 pub trait Waitable {
     /// What becomes readable.
     fn waited_for(&self) -> BorrowedFd<'_>;
@@ -23,6 +23,20 @@ pub trait Waitable {
     /// Whether something is there already, beside what the descriptor has.
     fn is_ready(&self) -> bool {
         false
+    }
+
+    /// Called before the descriptor is waited for: whether something is there, or else it becomes readable when there is.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses something.
+    fn prepare(&self) -> io::Result<bool> {
+        Ok(self.is_ready())
+    }
+
+    /// Whether something is there when the descriptor is readable, or is not.
+    fn has_something(&self, readable: bool) -> bool {
+        readable || self.is_ready()
     }
 }
 
@@ -59,7 +73,8 @@ macro_rules! descriptors {
 descriptors! { Descriptor OwnedFd BorrowedFd<'_> }
 
 /// Which of these have something to receive, or are at their end: their places in the list, in order. Blocks until there
-/// is one, at most so long; [`Duration::MAX`] is for ever. Python's `multiprocessing.connection.wait`.
+/// is one, at most so long; [`Duration::MAX`] is for ever. Python's `multiprocessing.connection.wait`, which knows no
+/// queues. Where others get items from the same queue, one of them may be faster: then what is told here is gone.
 ///
 /// # Errors
 ///
@@ -79,12 +94,21 @@ descriptors! { Descriptor OwnedFd BorrowedFd<'_> }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn wait(objects: &[&dyn Waitable], timeout: Duration) -> io::Result<Vec<usize>> {
-    let here = objects.iter().any(|object| object.is_ready());
-    let until = if here { Some(Instant::now()) } else { Instant::now().checked_add(timeout) };
+    let end = Instant::now().checked_add(timeout);
     let fds: Vec<_> = objects.iter().map(|object| (object.waited_for(), Interest::Read)).collect();
-    let ready = ready::wait(&fds, until)?;
-    let is_ready = |&place: &usize| ready[place] || objects[place].is_ready();
-    Ok((0..objects.len()).filter(is_ready).collect())
+    loop {
+        let mut here = false;
+        for object in objects {
+            here |= object.prepare()?;
+        }
+        let readable = ready::wait(&fds, if here { Some(Instant::now()) } else { end })?;
+        let ready: Vec<_> =
+            (0..objects.len()).filter(|&place| objects[place].has_something(readable[place])).collect();
+        // Another may have been faster.
+        if !ready.is_empty() || end.is_some_and(|end| end <= Instant::now()) {
+            return Ok(ready);
+        }
+    }
 }
 
 /// [`wait`], async, on any runtime or none, and without a limit of its own.

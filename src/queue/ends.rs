@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use futures::stream::{self, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -365,6 +366,31 @@ impl<T: DeserializeOwned> Consumer<T> {
         }
     }
 
+    /// The items as a stream, on any runtime or none, up to the end of the queue. An error is an item as well, and ends
+    /// nothing, unless the system has refused something. If the stream is dropped, no item is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use procpool::Queue;
+    ///
+    /// let (producer, consumer) = Queue::new()?.split();
+    /// (1..=3).try_for_each(|n| producer.put(&n))?;
+    /// producer.close();
+    /// # procpool::__private::block_on(async {
+    /// let sum = consumer.stream().map(|n: Result<u32, _>| n.expect("a number")).fold(0, async |sum, n| sum + n).await;
+    /// assert_eq!(sum, 6);
+    /// # });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream(&self) -> impl Stream<Item = Result<T, GetError>> + Unpin + '_ {
+        Box::pin(stream::unfold(false, async |ended| {
+            let item = if ended { Err(GetError::Closed) } else { self.get_async().await };
+            ended_by(&item).map(|ended| (item, ended))
+        }))
+    }
+
     /// The items, one after the other, each waited for, up to the end of the queue. An error is an item as well, and ends
     /// nothing, unless the system has refused something.
     pub fn iter(&self) -> Items<'_, T> {
@@ -379,6 +405,14 @@ pub struct Items<'a, T> {
     ended: bool,
 }
 
+/// Whether this item is the last one; `None` if it is the end.
+fn ended_by<T>(item: &Result<T, GetError>) -> Option<bool> {
+    match item {
+        Err(GetError::Closed) => None,
+        item => Some(matches!(item, Err(GetError::Io(_) | GetError::Damaged))),
+    }
+}
+
 impl<T: DeserializeOwned> Iterator for Items<'_, T> {
     type Item = Result<T, GetError>;
 
@@ -386,13 +420,9 @@ impl<T: DeserializeOwned> Iterator for Items<'_, T> {
         if self.ended {
             return None;
         }
-        match self.consumer.get() {
-            Err(GetError::Closed) => None,
-            item => {
-                self.ended = matches!(item, Err(GetError::Io(_) | GetError::Damaged));
-                Some(item)
-            }
-        }
+        let item = self.consumer.get();
+        self.ended = ended_by(&item)?;
+        Some(item)
     }
 }
 

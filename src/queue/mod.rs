@@ -11,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod test;
 mod travel;
+mod wait;
 
 use std::fmt;
 use std::io;

@@ -339,6 +339,19 @@ impl Store {
         Ok(Some((head, bytes, u64::from_ne_bytes(word))))
     }
 
+    /// Whether a consumer has something to look at: an item, or the end. If there is nothing, it is woken when there is.
+    pub(super) fn look(&self, bell: &Bell, parcels: &Handle) -> io::Result<bool> {
+        let _inside = self.enter()?;
+        if self.count() > 0 {
+            return Ok(true);
+        }
+        match self.await_item(bell, parcels) {
+            Ok(_) => Ok(false),
+            Err(GetError::Io(error)) => Err(error),
+            Err(_) => Ok(true),
+        }
+    }
+
     fn await_item(&self, bell: &Bell, parcels: &Handle) -> Result<Tried<Item>, GetError> {
         self.forget_parcels(parcels);
         self.page.members().bury(|| {});
