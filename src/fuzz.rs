@@ -15,6 +15,7 @@ use crate::scheduler::policy::{Escalation, Retry, Settings, Terms};
 use crate::wire::codec;
 use crate::wire::frame::{Decoder, Frame, Malformed};
 use crate::wire::hello::Hello;
+use crate::wire::records::{self, Records};
 
 /// Any cut of a stream gives the same frames, or the same refusal; what is claimed is not allocated.
 pub fn frames(bytes: &[u8]) {
@@ -69,6 +70,27 @@ pub fn values(bytes: &[u8]) {
     let _ = codec::decode::<crate::error::Panic>(bytes);
     let _ = codec::decode::<(String, Vec<Option<u64>>, [u8; 7])>(bytes);
     let _ = codec::decode::<(Vec<u128>, Box<[f32]>, Vec<Vec<i16>>, f64)>(bytes);
+}
+
+/// What is counted as records is read as so many values, in any two parts as well; and nothing else is.
+pub fn records(bytes: &[u8]) {
+    let Some((&at, body)) = bytes.split_first() else { return };
+    let values = |body: &[u8]| -> Vec<(u32, Vec<u8>)> {
+        Records::new(body).map(|(mark, value)| (mark, value.to_vec())).collect()
+    };
+    let all = values(body);
+    let Some(count) = records::count(body) else {
+        let mut records = Records::new(body);
+        records.by_ref().for_each(drop);
+        return assert!(!records.is_empty(), "what has no end is not counted");
+    };
+    assert_eq!(count as usize, all.len());
+    let at = u32::from(at).min(count);
+    let (first, rest) = (Records::new(body), Records::new(body).after(at).expect("there are as many"));
+    let parts = [first.part(at), rest.part(count - at)].map(|part| part.expect("there are as many"));
+    assert_eq!(parts.each_ref().map(|part| values(part)).concat(), all);
+    assert_eq!(parts.map(|part| records::count(&part)), [Some(at), Some(count - at)]);
+    assert!(rest.after(count - at + 1).is_none() && rest.part(count - at + 1).is_none());
 }
 
 /// The bytes of a fuzzer as decisions.
@@ -414,9 +436,12 @@ mod test {
 
     #[test]
     fn what_the_fuzzers_have_kept_is_harmless() {
-        for (target, run) in
-            [("frames", super::frames as fn(&[u8])), ("values", super::values), ("parent", super::parent)]
-        {
+        for (target, run) in [
+            ("frames", super::frames as fn(&[u8])),
+            ("values", super::values),
+            ("records", super::records),
+            ("parent", super::parent),
+        ] {
             let played = replay(target, run);
             println!("{target}: {played} inputs");
             assert!(played > 100, "{target}: {played} inputs");
@@ -437,6 +462,7 @@ mod test {
                 .collect();
             super::frames(&bytes);
             super::values(&bytes);
+            super::records(&bytes);
             super::parent(&bytes);
         }
     }

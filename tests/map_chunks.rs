@@ -71,8 +71,10 @@ const PARKS: u64 = 4_000;
 
 #[task]
 fn park(n: u64) -> u64 {
-    while n == PARKS {
-        std::thread::park();
+    if n == PARKS {
+        loop {
+            std::thread::park();
+        }
     }
     std::process::id().into()
 }

@@ -264,22 +264,20 @@ mod test {
         let (worker, lengths) = (Arc::clone(&memory), runs.to_vec());
         let worker = thread::spawn(move || {
             let (words, over) = (worker.words(7), AtomicBool::new(false));
-            let mut call = 0;
+            let ran = || worker.ran.load(Relaxed);
             for length in lengths {
-                let run = Run::begin(words, worker.results(), (7, call), is_fenced, &over);
+                let run = Run::begin(words, worker.results(), (7, ran()), is_fenced, &over);
                 let taken = run.is_some_and(|mut run| {
                     (0..length).all(|_| {
                         let taken = run.take();
                         worker.ran.fetch_add(u32::from(taken), Relaxed);
-                        call += u32::from(taken);
                         taken
                     })
                 });
-                if !taken || !words.take(7, call) {
+                if !taken || !words.take(7, ran()) {
                     break;
                 }
                 worker.ran.fetch_add(1, Relaxed);
-                call += 1;
             }
             let words = worker.words(8);
             words.start(8);
