@@ -9,7 +9,7 @@
 //! is not noticed; threads that wait for a result do not listen themselves; the memory is in order, as on one processor;
 //! and time is real, so a schedule that failed need not fail again.
 //!
-//! `RUSTFLAGS="--cfg shuttle" cargo test --lib -- interleavings sync::model`; `PROCPOOL_SCHEDULES` is how many each
+//! `RUSTFLAGS="--cfg shuttle" cargo test --lib -- interleavings sync::model queue::model transport::run`; `PROCPOOL_SCHEDULES` is how many each
 //! scenario tries.
 
 #![allow(unsafe_code, reason = "`#[task]` puts its entry into a section of the program")]

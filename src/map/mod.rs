@@ -212,6 +212,8 @@ where
     }
 
     fn refuse(&mut self, message: &str) {
+        // What has come is not given before that.
+        self.enough = usize::MAX;
         self.refused.get_or_insert_with(|| TaskErrorKind::Invalid { message: message.to_owned() });
     }
 

@@ -97,6 +97,7 @@ pub fn wait(objects: &[&dyn Waitable], timeout: Duration) -> io::Result<Vec<usiz
     let end = Instant::now().checked_add(timeout);
     let fds: Vec<_> = objects.iter().map(|object| (object.waited_for(), Interest::Read)).collect();
     loop {
+        let is_late = end.is_some_and(|end| end <= Instant::now());
         let mut here = false;
         for object in objects {
             here |= object.prepare()?;
@@ -104,8 +105,8 @@ pub fn wait(objects: &[&dyn Waitable], timeout: Duration) -> io::Result<Vec<usiz
         let readable = ready::wait(&fds, if here { Some(Instant::now()) } else { end })?;
         let ready: Vec<_> =
             (0..objects.len()).filter(|&place| objects[place].has_something(readable[place])).collect();
-        // Another may have been faster.
-        if !ready.is_empty() || end.is_some_and(|end| end <= Instant::now()) {
+        // Another may have been faster; and what comes in the last moment is looked for once more.
+        if !ready.is_empty() || is_late {
             return Ok(ready);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -385,10 +385,11 @@ impl<T: DeserializeOwned> Consumer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream(&self) -> impl Stream<Item = Result<T, GetError>> + Unpin + '_ {
-        Box::pin(stream::unfold(false, async |ended| {
+        let items = stream::unfold(false, async |ended| {
             let item = if ended { Err(GetError::Closed) } else { self.get_async().await };
             ended_by(&item).map(|ended| (item, ended))
-        }))
+        });
+        Box::pin(items.fuse())
     }
 
     /// The items, one after the other, each waited for, up to the end of the queue. An error is an item as well, and ends

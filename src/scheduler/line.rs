@@ -43,6 +43,8 @@ struct State {
     /// How many of those have gone.
     gone: usize,
     next: u64,
+    /// No task that waits has a lower number.
+    since: u64,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,11 @@ impl Line {
             return Err((order, permit));
         }
         let mut state = self.state();
-        if !state.held {
+        if state.queue.is_empty() {
+            state.since = state.next;
+        }
+        // Numbers that are as far apart as their lower halves tell are kept apart by not waiting here.
+        if !state.held || state.next - state.since > u64::from(u32::MAX) {
             return Err((order, permit));
         }
         let number = state.next;
@@ -148,7 +154,7 @@ impl Line {
 }
 
 impl Waiting {
-    /// Its number, if the next one to be given is that one: there are never as many as half a number tells apart.
+    /// Its number, if the next one to be given is that one.
     fn number(&self, next: u64) -> CallNo {
         CallNo::new(next - u64::from((next as u32).wrapping_sub(self.low)))
     }

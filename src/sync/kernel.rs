@@ -1,6 +1,6 @@
-//! What the objects have of the kernel: words that processes share, sleep until one of them changes, marks in the words
-//! of those who have died, and the sockets and files of queues. In a test build with `--cfg shuttle` it is that of `model/kernel.rs`, in which processes are
-//! threads of a model checker and are killed at any step.
+//! What the objects have of the kernel: words that processes share, sleep until one of them changes, marks in the words of
+//! those who have died, and the sockets and files of queues. In a test build with `--cfg shuttle` it is that of
+//! `model/kernel.rs`, in which processes are threads of a model checker and are killed at any step.
 
 #[cfg(all(test, shuttle))]
 mod kind {

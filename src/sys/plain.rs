@@ -165,7 +165,7 @@ pub(crate) fn numbers_of<T>(bytes: &[u8]) -> Option<impl Iterator<Item = T>> {
     Some(chunks.map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }))
 }
 
-/// The memory of a slice, if its elements are numbers.
+/// The memory of a slice if its elements are numbers; nothing of any other.
 #[inline]
 pub(crate) fn memory_of_numbers<T>(slice: &[T]) -> &[u8] {
     match is_number::<T>() {

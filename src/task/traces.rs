@@ -12,7 +12,7 @@ thread_local! {
     static HERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// By another thread of the process. All who look share it, so who looks may find what is not its own.
+/// By whatever thread of the process. All who look share it, so who looks may find what is not its own.
 static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 /// The call that runs on this thread leaves something.
@@ -21,7 +21,7 @@ pub(crate) fn leave() {
     let _ = HERE.try_with(|here| here.set(true));
 }
 
-/// A call may have left something that runs on another thread.
+/// Something is left for whatever call comes next in this process.
 pub(crate) fn leave_elsewhere() {
     ELSEWHERE.store(true, Relaxed);
 }

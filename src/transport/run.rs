@@ -10,11 +10,12 @@
 //! who says first in [`Words::cut`] how many calls have begun is right. Without such a barrier each call is
 //! taken up as any other.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, compiler_fence};
 
 use crate::primitive::{AtomicBool, interleave};
 use crate::sys::barrier;
+use crate::sys::own_pid::own_pid;
 
 /// Of calls that go together there are fewer than this.
 pub(crate) const CALLS_MAX: u32 = 1 << 20;
@@ -24,6 +25,9 @@ const STOP: u64 = CALLS_MAX as u64;
 /// A run is on, which began with the call that the word says.
 const RUNNING: u64 = STOP << 1;
 const CALL_BITS: u32 = RUNNING.trailing_zeros() + 1;
+
+/// A word that changes more often than this while it is looked at is that of a worker that has gone wrong.
+const TRIES: u32 = 1000;
 
 /// The calls of a task, the first so many of which have begun.
 fn calls(seq: u64, begun: u32) -> u64 {
@@ -39,7 +43,7 @@ fn count(word: u64) -> u32 {
 pub(super) struct Words<'w> {
     /// The task, how many of its calls have begun, and [`STOP`] and [`RUNNING`].
     pub(super) next: &'w AtomicU64,
-    /// During a run, the task and how many of its calls have begun, unless the next word says otherwise.
+    /// During a run, the task and how many of its calls have begun, unless [`Words::cut`] says otherwise.
     pub(super) running: &'w AtomicU64,
     /// One more than the number of calls that have begun of a task that was stopped during a run, of each task its own.
     pub(super) cut: &'w AtomicU64,
@@ -62,20 +66,35 @@ impl Words<'_> {
     /// The parent takes back what has not begun. Says how many have; `None` if the worker is not at this task, or they were
     /// taken back before.
     pub(super) fn stop(&self, seq: u64) -> Option<u32> {
-        interleave();
-        // A parent that has lost the right to make barriers since it has said that it can leaves a run alone.
-        if self.next.load(Acquire) & RUNNING != 0 && !barrier::everywhere() {
-            return None;
+        let mut is_fenced = false;
+        let mut next = self.next.load(Acquire);
+        for _ in 0..TRIES {
+            interleave();
+            if next >> CALL_BITS != seq || next & STOP != 0 {
+                return None;
+            }
+            // A parent that has lost the right to make barriers since it has said that it can leaves a run alone.
+            is_fenced |= next & RUNNING != 0 && barrier::everywhere();
+            if next & RUNNING != 0 && !is_fenced {
+                return None;
+            }
+            match self.next.compare_exchange(next, next | STOP, AcqRel, Acquire) {
+                Ok(_) => return Some(self.stopped(next)),
+                Err(now) => next = now,
+            }
         }
-        let not_stopped = |next: u64| (next >> CALL_BITS == seq && next & STOP == 0).then_some(next | STOP);
-        let next = self.next.fetch_update(AcqRel, Acquire, not_stopped).ok()?;
+        None
+    }
+
+    /// How many calls had begun when the worker was told to stop, which was at this.
+    fn stopped(&self, next: u64) -> u32 {
         if next & RUNNING == 0 {
-            return Some(count(next));
+            return count(next);
         }
         barrier::everywhere();
         interleave();
         let begun = count(self.running.load(Acquire));
-        Some(self.settle(begun).err().unwrap_or(begun))
+        self.settle(begun).err().unwrap_or(begun)
     }
 
     /// A run was stopped when so many calls had begun, or as many as the other side has said before.
@@ -87,14 +106,24 @@ impl Words<'_> {
 
     /// How many calls of this task have begun, if it was begun.
     pub(super) fn begun(&self, seq: u64) -> Option<u32> {
-        let next = self.next.load(Acquire);
-        let cut = if next & STOP == 0 { 0 } else { self.cut.load(Acquire) };
-        let begun = match (next & RUNNING, cut) {
-            (0, _) => next,
-            (_, 0) => self.running.load(Acquire),
-            (_, cut) => cut - 1,
-        };
-        (next >> CALL_BITS == seq).then_some(count(begun))
+        let mut next = self.next.load(Acquire);
+        for _ in 0..TRIES {
+            if next >> CALL_BITS != seq {
+                return None;
+            }
+            if next & RUNNING == 0 {
+                return Some(count(next));
+            }
+            interleave();
+            let cut = if next & STOP == 0 { 0 } else { self.cut.load(Acquire) };
+            let running = self.running.load(Acquire);
+            if cut > 0 || running >> CALL_BITS == seq {
+                return Some(if cut > 0 { count(cut - 1) } else { count(running) });
+            }
+            // The worker has gone on to another task meanwhile.
+            next = self.next.load(Acquire);
+        }
+        None
     }
 
     /// The task that the worker is at, or was at last.
@@ -114,6 +143,8 @@ pub(crate) struct Run<'w> {
     next: u32,
     /// The parent makes the barriers.
     is_fenced: bool,
+    /// The process that it is of.
+    pid: u32,
     /// No other call is to begin.
     over: &'w AtomicBool,
 }
@@ -132,7 +163,7 @@ impl<'w> Run<'w> {
             words.running.store(next, Relaxed);
             words.next.compare_exchange(next, next | RUNNING, AcqRel, Acquire).ok()?;
         }
-        Some(Run { words, results, seq, first, next: first, is_fenced, over })
+        Some(Run { words, results, seq, first, next: first, is_fenced, pid: own_pid(), over })
     }
 
     /// Takes up the next call. If that fails, it and all that follow are not to begin here.
@@ -147,7 +178,7 @@ impl<'w> Run<'w> {
             false => self.words.take(self.seq, call),
             true => {
                 self.words.running.store(calls(self.seq, call + 1), Release);
-                compiler_fence(AcqRel);
+                compiler_fence(SeqCst);
                 interleave();
                 self.words.next.load(Acquire) & STOP == 0 || self.is_before_stop(call)
             }
@@ -170,7 +201,8 @@ impl<'w> Run<'w> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        if self.is_fenced {
+        // What a copy of the worker does, made by `fork`, changes nothing.
+        if self.is_fenced && self.pid == own_pid() {
             interleave();
             let running = calls(self.seq, self.first) | RUNNING;
             let ended = calls(self.seq, self.next);

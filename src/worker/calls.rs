@@ -1,6 +1,6 @@
 //! Many calls, one after the other, whose results leave together.
 //!
-//! Each call is taken up for itself, so the parent can take back those that have not begun. Each result is left on the
+//! Of each call is known whether it has begun, so the parent can take back those that have not (`transport/run.rs`). Each result is left on the
 //! shared page until it is sent, so a worker that dies takes nothing along but the call that it was at.
 
 use std::io::{self, Write};

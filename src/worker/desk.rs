@@ -57,14 +57,14 @@ impl Desk {
         !left
     }
 
-    /// The same, to be looked at again and again.
-    pub(super) fn left(&self) -> &AtomicBool {
-        &self.left
-    }
-
     /// Whether nothing counts any more that is done here.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
+    }
+
+    /// The flag of that, for whoever looks at it again and again.
+    pub(super) fn left(&self) -> &AtomicBool {
+        &self.left
     }
 
     fn bell(&self) -> MutexGuard<'_, Bell> {

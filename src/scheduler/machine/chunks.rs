@@ -66,8 +66,9 @@ impl<J: Clone, R> Machine<J, R> {
     /// Accepts what has not begun of a task, in its place in the line. It was accepted as part of that one, so a pool that
     /// takes no more tasks takes it. Follow it by [`Machine::step`] or [`Machine::dispatch`].
     pub(crate) fn split_off(&mut self, of: TaskNo, job: J, spec: Spec) -> TaskNo {
-        let no = self.insert(of.serial, job, spec, None);
-        self.backlog.put_back(no);
+        let age = self.get(of).map(|of| of.age);
+        let no = self.insert(age, job, spec, None);
+        self.backlog.put_back(age.unwrap_or(no.serial), no);
         no
     }
 

@@ -17,13 +17,6 @@ pub(crate) struct TaskNo {
     pub(super) serial: u32,
 }
 
-impl TaskNo {
-    /// Accepted before that one. Serial numbers may wrap around; no two tasks that wait are half of them apart.
-    pub(crate) fn is_older_than(self, other: TaskNo) -> bool {
-        self.serial.wrapping_sub(other.serial) > u32::MAX / 2
-    }
-}
-
 /// What the machine must know of a task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spec {

@@ -14,7 +14,6 @@
 //! that are taken back ([`takeback`]), tried again ([`retry`]) or divided ([`chunks`]), what happens by the clock ([`deadlines`]), how many
 //! workers there are ([`flock`]), the end ([`close`]).
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -71,6 +70,8 @@ enum Place {
 #[derive(Clone, Debug)]
 struct Task<J, R> {
     serial: u32,
+    /// Where it stands among those that wait: the serial number that it was accepted with, or what it was split off.
+    age: u32,
     /// `None` once it is settled although its worker still has it.
     job: Option<J>,
     spec: Spec,
@@ -165,14 +166,13 @@ impl<J: Clone, R> Machine<J, R> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
-        self.serial = self.serial.wrapping_add(1);
         let terms = spec.terms.as_deref();
         let by_wait = terms.and_then(|terms| terms.queue_timeout).map(|wait| (now + wait, wait));
         let by_deadline =
             terms.and_then(|terms| terms.deadline).map(|at| (at, at.saturating_duration_since(now)));
         let expires = [by_wait, by_deadline].into_iter().flatten().min();
-        let no = self.insert(self.serial, job, spec, expires);
-        self.backlog.push(no);
+        let no = self.insert(None, job, spec, expires);
+        self.backlog.push(no.serial, no);
         if let Some((at, _)) = expires {
             self.look_later(at, no);
         }
@@ -180,9 +180,18 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// A task of the table that is in no line yet.
-    fn insert(&mut self, serial: u32, job: J, spec: Spec, expires: Option<(Instant, Duration)>) -> TaskNo {
+    fn insert(
+        &mut self,
+        age: Option<u32>,
+        job: J,
+        spec: Spec,
+        expires: Option<(Instant, Duration)>,
+    ) -> TaskNo {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
         let task = Task {
             serial,
+            age: age.unwrap_or(serial),
             job: Some(job),
             spec,
             place: Place::Queued,
@@ -265,7 +274,7 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Settles tasks that waited, as far as they still do.
-    fn settle_all(&mut self, tasks: VecDeque<TaskNo>, kind: &TaskErrorKind, effects: &mut Effects<J, R>) {
+    fn settle_all(&mut self, tasks: Vec<TaskNo>, kind: &TaskErrorKind, effects: &mut Effects<J, R>) {
         for no in tasks {
             if self.get(no).is_some() {
                 self.settle(no, Verdict::Failed(Ran::No, kind.clone()), effects);

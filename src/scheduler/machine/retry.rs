@@ -3,7 +3,6 @@
 //! A task waits for its next attempt outside of the backlog, so it delays nobody. One that may have brought down a
 //! worker is a suspect: it is sent alone, so that the next crash costs no other task even a detour.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Ran, TaskErrorKind};
@@ -111,7 +110,7 @@ impl<J: Clone, R> Machine<J, R> {
     }
 
     /// Takes all tasks that no worker has.
-    pub(super) fn take_waiting(&mut self) -> VecDeque<TaskNo> {
+    pub(super) fn take_waiting(&mut self) -> Vec<TaskNo> {
         let mut waiting = self.backlog.take_all();
         if self.delayed > 0 {
             let delayed = self.tasks.iter().filter(|(_, task)| matches!(task.place, Place::Delayed { .. }));

@@ -231,7 +231,8 @@ impl<J: Clone, R> Machine<J, R> {
         // What a worker claimed that never started it is nothing to go by.
         task.started = None;
         task.replying = None;
-        self.backlog.put_back(no);
+        let age = task.age;
+        self.backlog.put_back(age, no);
     }
 
     /// The worker of this task cannot be killed, so nobody will ever tell how it ended.
