@@ -1,33 +1,38 @@
 //! Whether there is room for more threads.
 
 use std::io;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 
 /// Threads that are there and do nothing, so that others can take their place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reserved {
-    gate: Option<mpsc::Sender<()>>,
+    over: Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 /// Fails unless so many more threads can be started now. They start meanwhile.
 pub(crate) fn reserve(count: usize) -> io::Result<Reserved> {
-    let (gate, closed) = mpsc::channel();
-    let closed = Arc::new(Mutex::new(closed));
-    let mut reserved = Reserved { gate: Some(gate), threads: Vec::new() };
+    let mut reserved = Reserved::default();
     for _ in 0..count {
-        let closed = Arc::clone(&closed);
-        // Nobody sends anything: it opens when the other end is gone.
-        let pass = move || drop(closed.lock().map(|closed| closed.recv()));
-        reserved.threads.push(thread::Builder::new().spawn(pass)?);
+        let over = Arc::clone(&reserved.over);
+        let wait = move || {
+            while !over.load(Acquire) {
+                thread::park();
+            }
+        };
+        reserved.threads.push(thread::Builder::new().spawn(wait)?);
     }
     Ok(reserved)
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.gate = None;
+        self.over.store(true, Release);
+        // All of them first, so that nobody waits for one after the other to wake up.
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

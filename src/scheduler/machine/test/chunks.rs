@@ -315,3 +315,31 @@ fn quick_calls_wait_no_longer_for_a_processor_than_a_slow_task_is_not_known_to_b
         ",
     );
 }
+
+#[test]
+fn a_part_is_never_taken_for_one_that_was_cancelled_before_it_was_split_off() {
+    check(
+        workers(1),
+        "
+        submit 1 calls
+        < launch 0
+        up 0
+        < roused
+        < send 0 1
+        at 2ms
+        < listen 0
+        < divide 0 1
+        split 1 2
+        cancel 2
+        < settle 2 cancelled ran=no
+        split 1 3
+        done 0 1 in 20ms
+        < settle 1 ok
+        < send 0 3
+        done 0 3
+        < settle 3 ok
+        submit 4
+        < send 0 4
+        ",
+    );
+}
