@@ -59,6 +59,7 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
 
+    let oom_before = OomCounts::own();
     let children_before = process::own_children();
     // A script is about workers.
     let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
@@ -69,8 +70,6 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         });
     match spawned {
         Ok((pid, pidfd)) => {
-            // While it starts: nothing of it can have been killed for want of memory yet that a task is told of.
-            let oom_before = OomCounts::own();
             let process = Process { pid, pidfd, oom_before, leaf };
             Ok(Launched { process: super::Process::Child(process), socket, board })
         }

@@ -1,38 +1,33 @@
 //! Whether there is room for more threads.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 /// Threads that are there and do nothing, so that others can take their place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reserved {
-    over: Arc<AtomicBool>,
+    gate: Option<mpsc::Sender<()>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 /// Fails unless so many more threads can be started now. They start meanwhile.
 pub(crate) fn reserve(count: usize) -> io::Result<Reserved> {
-    let mut reserved = Reserved::default();
+    let (gate, closed) = mpsc::channel();
+    let closed = Arc::new(Mutex::new(closed));
+    let mut reserved = Reserved { gate: Some(gate), threads: Vec::new() };
     for _ in 0..count {
-        let over = Arc::clone(&reserved.over);
-        let wait = move || {
-            while !over.load(Acquire) {
-                thread::park();
-            }
-        };
-        reserved.threads.push(thread::Builder::new().spawn(wait)?);
+        let closed = Arc::clone(&closed);
+        // Nobody sends anything: it opens when the other end is gone.
+        let pass = move || drop(closed.lock().map(|closed| closed.recv()));
+        reserved.threads.push(thread::Builder::new().spawn(pass)?);
     }
     Ok(reserved)
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.over.store(true, Release);
-        // All of them first, so that nobody waits for one after the other to wake up.
-        self.threads.iter().for_each(|thread| thread.thread().unpark());
+        self.gate = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
