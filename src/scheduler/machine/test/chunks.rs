@@ -319,7 +319,7 @@ fn quick_calls_wait_no_longer_for_a_processor_than_a_slow_task_is_not_known_to_b
 #[test]
 fn a_part_is_never_taken_for_one_that_was_cancelled_before_it_was_split_off() {
     check(
-        workers(1),
+        workers(2),
         "
         submit 1 calls
         < launch 0
@@ -330,16 +330,17 @@ fn a_part_is_never_taken_for_one_that_was_cancelled_before_it_was_split_off() {
         < listen 0
         < divide 0 1
         split 1 2
+        < launch 1
         cancel 2
         < settle 2 cancelled ran=no
         split 1 3
+        up 1
+        < roused
+        < send 1 3
         done 0 1 in 20ms
         < settle 1 ok
-        < send 0 3
-        done 0 3
+        done 1 3
         < settle 3 ok
-        submit 4
-        < send 0 4
         ",
     );
 }
