@@ -374,7 +374,7 @@ support::isolated! {
 
     fn queues_are_waited_for_beside_pipes_whoever_is_faster() {
         let (numbers, first) = Queue::<u32>::new().expect("a queue").split();
-        let (mut texts, second) = Pipe::simplex::<String>().expect("a pipe");
+        let (mut texts, mut second) = Pipe::simplex::<String>().expect("a pipe");
         let both = JoinableQueue::<u32>::new().expect("a queue");
         let all: [&dyn connection::Waitable; 3] = [&first, &second, &both];
         assert!(connection::wait(&all, Duration::ZERO).expect("nothing").is_empty());
@@ -384,7 +384,18 @@ support::isolated! {
         assert_eq!(connection::wait(&all, SOON).expect("three"), [0, 1, 2]);
         assert_eq!((first.get().expect("a number"), both.get().expect("a number")), (1, 2));
         assert_eq!(connection::wait(&all, SOON).expect("one"), [1]);
+        assert_eq!(second.recv().expect("a text"), "here");
         assert!(connection::wait(&[&first, &both], Duration::from_millis(1)).expect("nothing").is_empty());
+        // Who sleeps there is woken by what comes.
+        for turn in 0..200 {
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| connection::wait(&[&second, &first], SOON).expect("an item"));
+                (0..turn).for_each(|_| thread::yield_now());
+                numbers.put(&turn).expect("room");
+                assert_eq!(waiter.join().expect("no panic"), [1]);
+            });
+            assert_eq!(first.get().expect("a number"), turn);
+        }
         // Each takes what the other was told of as well.
         let taken = || {
             let mut taken = 0;

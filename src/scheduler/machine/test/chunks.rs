@@ -331,16 +331,20 @@ fn a_part_is_never_taken_for_one_that_was_cancelled_before_it_was_split_off() {
         < divide 0 1
         split 1 2
         < launch 1
+        split 1 3
         cancel 2
         < settle 2 cancelled ran=no
-        split 1 3
+        split 1 4
         up 1
         < roused
-        < send 1 3
+        < send 1 4
         done 0 1 in 20ms
         < settle 1 ok
-        done 1 3
+        < send 0 3
+        done 0 3
         < settle 3 ok
+        done 1 4
+        < settle 4 ok
         ",
     );
 }
