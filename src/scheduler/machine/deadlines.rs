@@ -59,6 +59,11 @@ impl<J: Clone, R> Machine<J, R> {
         {
             self.close(now, Close { cancel_pending: true, kill: true, by: None }, effects);
         }
+        self.find_wake();
+    }
+
+    /// What is waited for no more is no reason to wake up.
+    pub(super) fn find_wake(&mut self) {
         self.wake = self.lanes.iter().filter_map(Lane::wake).chain(self.appointments.next()).min();
         self.wake_by(self.closing.and_then(|close| close.by));
     }

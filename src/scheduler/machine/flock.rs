@@ -104,6 +104,8 @@ impl<J: Clone, R> Machine<J, R> {
             lane.wear(WorkerEndReason::Resized);
         }
         self.front_changed(now, lane_no);
+        // It need not start in time any more.
+        self.find_wake();
     }
 
     /// An idle worker has become too old, or has been idle for too long.

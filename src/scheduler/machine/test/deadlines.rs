@@ -360,7 +360,7 @@ fn tasks_that_have_ended_leave_no_appointments() {
         transcript.push_str(&format!("submit {task} timeout 60s\n< send 0 {task}\n"));
         transcript.push_str(&format!("done 0 {task}\n< settle {task} ok\n"));
     }
-    transcript.push_str("at 10s\nwakes never");
+    transcript.push_str("at 60s\nwakes never");
     check(workers(1), &transcript);
 }
 

@@ -251,3 +251,18 @@ fn a_broken_pool_is_no_reason_to_wait_for_its_workers() {
         ",
     );
 }
+
+#[test]
+fn who_has_started_in_time_is_not_looked_at_for_that_any_more() {
+    check(
+        workers(1),
+        "
+        warm-up
+        < launch 0
+        wakes 10s
+        up 0
+        < roused
+        wakes never
+        ",
+    );
+}
