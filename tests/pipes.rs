@@ -257,6 +257,8 @@ support::isolated! {
     fn a_sender_that_is_killed_in_the_middle_of_a_message_cuts_it_and_nothing_else() {
         let pool = pool();
         for before in [0, 1, 3] {
+            pool.warm_up().wait().expect("two workers");
+            let pids = pool.worker_pids();
             let (sender, mut receiver) = Pipe::simplex::<Vec<u8>>().expect("a pipe");
             let sending = pool.submit(send_until_killed, (sender, before));
             for number in 0..before {
@@ -265,8 +267,10 @@ support::isolated! {
             // A part of the large message has come, and it is too large to have left.
             assert_eq!(connection::wait(&[&receiver], SOON).expect("something"), [0]);
             sending.kill();
-            // Until it is dead it sends what is received.
             sending.result().expect_err("it is killed");
+            // That is told at once, and until it is dead it sends what is received.
+            let is_dead = |&pid: &u32| procfs::state(pid).is_none_or(|state| state == 'Z');
+            eventually("it is dead", SOON, || pids.iter().any(is_dead));
             let cut = receiver.recv_timeout(SOON).map(|message| message.len());
             assert!(matches!(cut, Err(RecvError::Cut)), "{cut:?}");
             assert!(matches!(receiver.recv(), Err(RecvError::Closed)));
