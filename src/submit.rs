@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
-use async_lock::SemaphoreGuardArc;
 use serde::Serialize;
 
 use crate::error::{Refusal, TaskError};
@@ -13,7 +12,8 @@ use crate::nested::{inherit, is_unwanted, unwanted};
 use crate::options::{OnCancel, TaskOptions};
 use crate::scheduler::chunk::{Chunk, Rest};
 use crate::scheduler::encoded::Encoded;
-use crate::scheduler::engine::{Engine, Gate};
+use crate::scheduler::engine::Engine;
+use crate::scheduler::gate::Admission;
 use crate::scheduler::job::{Job, Order};
 use crate::scheduler::loose::Number;
 use crate::scheduler::machine::Cancel;
@@ -157,14 +157,14 @@ impl Submitter {
     }
 
     /// Takes a place among the pending tasks, if they are bounded. If they are not, a pool that takes none says so later.
-    pub(crate) fn room(&self) -> Result<Option<SemaphoreGuardArc>, Refusal> {
-        let Some(Gate { room, max_pending }) = &self.engine().gate else { return Ok(None) };
+    pub(crate) fn room(&self) -> Result<Option<Admission>, Refusal> {
+        let Some(gate) = &self.engine().gate else { return Ok(None) };
         if let Some(refusal) = self.engine().refusal() {
             return Err(refusal);
         }
-        match room.try_acquire_arc() {
+        match gate.try_enter() {
             Some(permit) => Ok(Some(permit)),
-            None => Err(Refusal::Full { max_pending: *max_pending }),
+            None => Err(Refusal::Full { max_pending: gate.max_pending }),
         }
     }
 
@@ -202,7 +202,7 @@ impl Submitter {
         if bytes.capacity() - bytes.len() > bytes.len() / 4 {
             bytes.shrink_to_fit();
         }
-        self.prepared(task, Encoded::Whole(bytes))
+        self.prepared(task, Encoded::Whole(Box::new(bytes)))
     }
 
     fn prepared<T: Task>(&self, _task: T, arguments: Encoded) -> Prepared {
@@ -255,7 +255,7 @@ impl Submitter {
     /// Submits one task into a place that was taken for it.
     pub(crate) fn accept<R>(
         &self,
-        mut permit: Option<SemaphoreGuardArc>,
+        mut permit: Option<Admission>,
         Prepared { mut order, cancel, outer }: Prepared,
     ) -> Result<TaskFuture<R>, Refusal> {
         if is_unwanted(outer.as_ref()) {

@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use async_lock::SemaphoreGuardArc;
-
 use crate::error::{Refusal, SubmitError, TaskError};
 use crate::future::TaskFuture;
 use crate::park;
+use crate::scheduler::gate::Admission;
 use crate::submit::Submitter;
 use crate::task::{Task, guarded};
 
@@ -44,7 +43,7 @@ impl Reserve {
     pub(super) fn new(pool: Submitter) -> Reserve {
         Reserve(Box::pin(async move {
             let permit = match &pool.engine().gate {
-                Some(gate) => Some(gate.room.acquire_arc().await),
+                Some(gate) => Some(gate.enter().await),
                 None => None,
             };
             // A pool that closes lets everybody through, to be told here.
@@ -128,11 +127,11 @@ impl fmt::Debug for Reserve {
 #[must_use = "a permit holds its place until it is used or dropped"]
 pub struct Permit {
     pool: Submitter,
-    permit: Option<SemaphoreGuardArc>,
+    permit: Option<Admission>,
 }
 
 impl Permit {
-    pub(super) fn new(pool: Submitter, permit: Option<SemaphoreGuardArc>) -> Permit {
+    pub(super) fn new(pool: Submitter, permit: Option<Admission>) -> Permit {
         Permit { pool, permit }
     }
 

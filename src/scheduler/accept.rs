@@ -3,12 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use async_lock::SemaphoreGuardArc;
-
 use crate::error::Refusal;
 use crate::wire::records;
 
 use super::engine::{Brain, Engine};
+use super::gate::Admission;
 use super::job::{Job, Order};
 use super::line::Refused;
 use super::machine::{Spec, TaskNo};
@@ -78,11 +77,7 @@ impl Engine {
     }
 
     /// Puts a task in line that [has to wait](Engine::has_to_wait). Gives it back if it need not any more.
-    pub(crate) fn put_in_line(
-        &self,
-        order: Order,
-        permit: Option<SemaphoreGuardArc>,
-    ) -> Result<CallNo, Refused> {
+    pub(crate) fn put_in_line(&self, order: Order, permit: Option<Admission>) -> Result<CallNo, Refused> {
         self.line.put(order, permit)
     }
 }

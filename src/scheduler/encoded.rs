@@ -12,16 +12,17 @@ use crate::wire::codec;
 use super::verdict;
 use crate::error::TaskError;
 
-/// One value. Few bytes take no memory of their own.
+/// One value. Few bytes take no memory of their own. It is three words, and each task that waits has one: so what is not
+/// few is a pointer, with its length at the most.
 #[derive(Debug)]
 pub(crate) enum Encoded {
     Few {
         len: u8,
         bytes: [u8; FEW],
     },
-    Many(Vec<u8>),
+    Many(Box<[u8]>),
     /// A vector of bytes, or a text, that is its own memory: its lead is left out.
-    Whole(Vec<u8>),
+    Whole(Box<Vec<u8>>),
     /// It holds handles.
     Attached(Box<Message>),
 }
@@ -42,7 +43,7 @@ impl Encoded {
                 place.copy_from_slice(bytes);
                 Encoded::Few { len: bytes.len() as u8, bytes: few }
             }
-            None => Encoded::Many(bytes.to_vec()),
+            None => Encoded::Many(bytes.into()),
         }
     }
 
@@ -52,7 +53,7 @@ impl Encoded {
             return Encoded::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
         }
         if encoded.len() > FEW {
-            return Encoded::Many(std::mem::take(encoded));
+            return Encoded::Many(std::mem::take(encoded).into());
         }
         let few = Encoded::copy(encoded);
         encoded.clear();
@@ -79,7 +80,7 @@ impl Encoded {
     pub(crate) fn decode<T: DeserializeOwned>(&self, task: &'static str) -> Result<T, TaskError> {
         let handles = match self {
             Encoded::Attached(message) => message.handles.clone(),
-            Encoded::Whole(bytes) => return decode_whole(task, bytes.clone()),
+            Encoded::Whole(bytes) => return decode_whole(task, bytes.to_vec()),
             Encoded::Few { .. } | Encoded::Many(_) => Handles::default(),
         };
         verdict::decoded(task, handles, || codec::decode(self))
@@ -91,8 +92,8 @@ impl Encoded {
             Encoded::Few { .. } => {
                 return plain::number_of(&self).map_or_else(|| self.decode(task), Ok);
             }
-            Encoded::Many(bytes) => (bytes, Handles::default()),
-            Encoded::Whole(bytes) => return decode_whole(task, bytes),
+            Encoded::Many(bytes) => (bytes.into_vec(), Handles::default()),
+            Encoded::Whole(bytes) => return decode_whole(task, *bytes),
             Encoded::Attached(message) => (message.bytes, message.handles),
         };
         verdict::decoded(task, handles, || codec::decode_owned(bytes))
@@ -110,8 +111,22 @@ impl Deref for Encoded {
     fn deref(&self) -> &[u8] {
         match self {
             Encoded::Few { len, bytes } => &bytes[..usize::from(*len)],
-            Encoded::Many(bytes) | Encoded::Whole(bytes) => bytes,
+            Encoded::Many(bytes) => bytes,
+            Encoded::Whole(bytes) => bytes,
             Encoded::Attached(message) => &message.bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::scheduler::slot::Slot;
+
+    #[test]
+    fn what_waits_for_each_task_stays_small() {
+        assert_eq!(size_of::<Encoded>(), 3 * size_of::<usize>());
+        // With the two counts of its `Arc` and the word of an allocator it is 80 bytes, of which a step is 16.
+        assert!(size_of::<Slot>() <= 56);
     }
 }

@@ -5,8 +5,6 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use async_lock::Semaphore;
-
 use crate::error::{Phase, Refusal};
 use crate::faults::Point;
 use crate::launch::Worker;
@@ -17,6 +15,7 @@ use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
+use super::gate::Gate;
 use super::job::{Initializer, Job, Reply};
 use super::lane::Link;
 use super::later::Later;
@@ -60,12 +59,6 @@ pub(crate) struct Engine {
 
 /// Who is told what becomes of workers.
 pub(crate) struct Observer(pub(crate) Box<dyn Fn(&WorkerEvent) + Send + Sync>);
-
-#[derive(Debug)]
-pub(crate) struct Gate {
-    pub(crate) room: Arc<Semaphore>,
-    pub(crate) max_pending: usize,
-}
 
 pub(super) struct Core {
     pub(super) machine: Brain,

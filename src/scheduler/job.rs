@@ -14,6 +14,7 @@ use crate::wire::records::Records;
 
 use super::chunk::{Chunk, Cut};
 use super::encoded::Encoded;
+use super::gate::Admission;
 use super::members::Members;
 use super::policy::Terms;
 use super::slot::Slot;
@@ -24,7 +25,7 @@ pub(crate) struct Job {
     order: Arc<Order>,
     /// The place it takes among those that `max_pending` allows. Given back when the task is settled, even if its
     /// arguments are still on their way to a worker that died.
-    _permit: Option<Arc<async_lock::SemaphoreGuardArc>>,
+    _permit: Option<Arc<Admission>>,
 }
 
 /// What does not change of a task.
@@ -48,7 +49,7 @@ pub(crate) struct Order {
 }
 
 impl Job {
-    pub(crate) fn new(order: Order, permit: Option<async_lock::SemaphoreGuardArc>) -> Job {
+    pub(crate) fn new(order: Order, permit: Option<Admission>) -> Job {
         Job { order: Arc::new(order), _permit: permit.map(Arc::new) }
     }
 
@@ -98,7 +99,7 @@ impl Job {
             slot: Arc::new(Slot::new(name)),
             // Each call names its own.
             task: TaskNumber(0),
-            arguments: Encoded::Many(arguments),
+            arguments: Encoded::Many(arguments.into()),
             timeout: None,
             deadline: None,
             // A cancellation takes back what has not begun.

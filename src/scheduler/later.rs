@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use async_lock::SemaphoreGuardArc;
-
 use crate::faults::Point;
 use crate::worker_event::WorkerEvent;
 
 use super::engine::Engine;
+use super::gate::Admission;
 use super::job::Job;
 use super::lane::Link;
 use super::slot::Told;
@@ -22,7 +21,7 @@ pub(super) struct Later {
     /// Dropped outside: their permits wake those who wait for room.
     pub(super) jobs: Vec<Job>,
     /// Likewise.
-    pub(super) permits: Vec<SemaphoreGuardArc>,
+    pub(super) permits: Vec<Admission>,
     pub(super) links: Vec<Arc<Link>>,
     pub(super) wakers: Vec<Waker>,
     pub(super) call: bool,
@@ -71,8 +70,7 @@ impl Engine {
         if later.closed
             && let Some(gate) = &self.gate
         {
-            // Whoever waits for room finds the pool closed.
-            gate.room.add_permits(usize::MAX >> 8);
+            gate.open_for_all();
         }
     }
 }

@@ -1,20 +1,24 @@
 //! Where tasks wait while all workers have enough: they are handed on together, so that what a step of the machine and a
 //! message cost is shared among many.
 //!
+//! Whoever submits puts a task into the inbox; whoever hands tasks on takes all of that at once, and puts them together from
+//! the stock. So nobody who submits waits while that is done, nor does a thread that is put off the processor meanwhile
+//! hold up any other for longer than it takes to add one.
+//!
 //! **Invariant:** tasks wait here only while the line is held, and it is held and let go only under the engine's lock. So
-//! whoever finds it held may put a task there, and whoever lets it go finds all of them.
+//! whoever finds it held may put a task there, and whoever lets it go finds all of them. The stock is touched only under
+//! that lock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-
-use async_lock::SemaphoreGuardArc;
 
 use crate::primitive::{AtomicBool, Mutex, MutexGuard};
 use crate::task::TaskNumber;
 use crate::wire::records;
 
 use super::encoded::Encoded;
+use super::gate::Admission;
 use super::job::Order;
 use super::members::{CallNo, Member};
 use super::slot::Slot;
@@ -26,25 +30,35 @@ const SWEEP: usize = 64;
 const KEPT: usize = 4096;
 
 /// A task that need not wait, with the place it takes among those that `max_pending` allows.
-pub(crate) type Refused = (Order, Option<SemaphoreGuardArc>);
+pub(crate) type Refused = (Order, Option<Admission>);
 
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    /// What [`State::held`] is, for whoever can be wrong about it.
+    /// What [`Inbox::held`] is, for whoever can be wrong about it.
     held: AtomicBool,
-    state: Mutex<State>,
+    inbox: Mutex<Inbox>,
+    stock: Mutex<Stock>,
 }
 
+/// What came of late.
 #[derive(Debug, Default)]
-struct State {
+struct Inbox {
     held: bool,
-    /// In the order of their numbers.
+    /// Their numbers are those before `next`, without a gap.
+    queue: VecDeque<Waiting>,
+    next: u64,
+    /// No task that waits, here or in the stock, has a lower number.
+    since: u64,
+}
+
+/// What came before that, in the order of their numbers.
+#[derive(Debug, Default)]
+struct Stock {
     queue: VecDeque<Waiting>,
     /// How many of those have gone.
     gone: usize,
+    /// All numbers are below this one.
     next: u64,
-    /// No task that waits has a lower number.
-    since: u64,
 }
 
 #[derive(Debug)]
@@ -55,7 +69,7 @@ struct Waiting {
     arguments: Encoded,
     /// `None` when its caller does not want it any more, and has been told.
     slot: Option<Arc<Slot>>,
-    permit: Option<SemaphoreGuardArc>,
+    permit: Option<Admission>,
 }
 
 /// Tasks that go to a worker as one.
@@ -77,33 +91,36 @@ pub(super) struct Portions {
 }
 
 impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a task in line. Gives it back if it need not wait.
-    pub(super) fn put(&self, order: Order, permit: Option<SemaphoreGuardArc>) -> Result<CallNo, Refused> {
+    pub(super) fn put(&self, order: Order, permit: Option<Admission>) -> Result<CallNo, Refused> {
         if !self.is_held() {
             return Err((order, permit));
         }
-        let mut state = self.state();
-        if state.queue.is_empty() {
-            state.since = state.next;
-        }
+        let mut inbox = self.inbox();
+        let number = inbox.next;
         // Numbers that are as far apart as their lower halves tell are kept apart by not waiting here.
-        if !state.held || state.next - state.since > u64::from(u32::MAX) {
+        if !inbox.held || number - inbox.since > u64::from(u32::MAX) {
             return Err((order, permit));
         }
-        let number = state.next;
-        state.next += 1;
+        inbox.next += 1;
         let Order { slot, task, arguments, .. } = order;
-        state.queue.push_back(Waiting { task, low: number as u32, arguments, slot: Some(slot), permit });
+        inbox.queue.push_back(Waiting { task, low: number as u32, arguments, slot: Some(slot), permit });
         Ok(CallNo::new(number))
     }
 
     /// What is submitted from now on waits here.
     pub(super) fn hold(&self) {
-        self.state().held = true;
+        let mut inbox = self.inbox();
+        inbox.held = true;
+        inbox.since = inbox.next;
         self.held.store(true, Ordering::Release);
     }
 
@@ -113,66 +130,118 @@ impl Line {
     }
 
     pub(super) fn len(&self) -> usize {
-        let state = self.state();
-        state.queue.len() - state.gone
+        self.stock().len() + self.inbox().queue.len()
     }
 
     /// Takes a task out whose caller does not want it any more, if it is still here.
     pub(super) fn withdraw(&self, number: CallNo) -> Option<Member> {
-        let mut state = self.state();
-        let next = state.next;
-        let index = state.queue.binary_search_by_key(&number, |waiting| waiting.number(next)).ok()?;
-        let waiting = state.queue.get_mut(index)?;
-        let slot = waiting.slot.take()?;
-        waiting.arguments = Encoded::default();
-        let member = Member { number, slot, permit: waiting.permit.take() };
-        state.gone += 1;
-        if state.gone > SWEEP && 2 * state.gone > state.queue.len() {
-            state.queue.retain(|waiting| waiting.slot.is_some());
-            state.gone = 0;
+        let mut stock = self.stock();
+        if number >= CallNo::new(stock.next) {
+            self.fetch(&mut stock, &mut self.inbox());
         }
-        Some(member)
+        stock.withdraw(number)
     }
 
     /// Takes the oldest tasks, in portions of about equal size. When none is left, the line is let go.
     pub(super) fn take(&self, Portions { count, max_tasks, max_bytes }: Portions) -> Vec<Batch> {
-        let mut state = self.state();
+        let mut stock = self.stock();
+        let mut waiting = match count {
+            // Those who submit from now on find it let go, so there is an end to this.
+            None => {
+                let mut inbox = self.inbox();
+                self.fetch(&mut stock, &mut inbox);
+                self.let_go(&mut inbox);
+                stock.len()
+            }
+            Some(_) => stock.len() + self.inbox().queue.len(),
+        };
         let mut batches = Vec::new();
-        while count.is_none_or(|count| batches.len() < count) && state.queue.len() > state.gone {
-            let waiting = state.queue.len() - state.gone;
+        while waiting > 0 && count.is_none_or(|count| batches.len() < count) {
             let share = count.map_or(waiting, |count| waiting.div_ceil(count - batches.len()));
-            batches.push(state.batch(share.min(max_tasks), max_bytes));
+            let most = share.min(max_tasks);
+            let mut batch = Batch { members: Vec::with_capacity(most), arguments: Vec::new() };
+            if !stock.fill(&mut batch, most, max_bytes) {
+                self.fetch(&mut stock, &mut self.inbox());
+                stock.fill(&mut batch, most, max_bytes);
+            }
+            waiting -= batch.members.len();
+            batches.push(batch);
         }
-        if state.queue.len() == state.gone {
-            state.queue.clear();
-            state.queue.shrink_to(KEPT);
-            (state.gone, state.held) = (0, false);
-            self.held.store(false, Ordering::Release);
+        if stock.len() == 0 {
+            stock.clear();
+            let mut inbox = self.inbox();
+            if inbox.queue.is_empty() {
+                self.let_go(&mut inbox);
+            }
         }
         batches
+    }
+
+    /// Takes all that has come.
+    fn fetch(&self, stock: &mut Stock, inbox: &mut Inbox) {
+        if stock.len() == 0 {
+            stock.clear();
+            inbox.since = inbox.next - inbox.queue.len() as u64;
+            std::mem::swap(&mut stock.queue, &mut inbox.queue);
+        } else {
+            stock.queue.append(&mut inbox.queue);
+        }
+        stock.next = inbox.next;
+    }
+
+    fn let_go(&self, inbox: &mut Inbox) {
+        inbox.queue.shrink_to(KEPT);
+        inbox.held = false;
+        self.held.store(false, Ordering::Release);
     }
 }
 
 impl Waiting {
-    /// Its number, if the next one to be given is that one.
+    /// Its number, if all numbers are below that one.
     fn number(&self, next: u64) -> CallNo {
         CallNo::new(next - u64::from((next as u32).wrapping_sub(self.low)))
     }
 }
 
-impl State {
-    /// There is one that waits.
-    fn batch(&mut self, max_tasks: usize, max_bytes: usize) -> Batch {
-        let mut batch = Batch { members: Vec::with_capacity(max_tasks), arguments: Vec::new() };
-        while batch.members.len() < max_tasks
-            && let Some(front) = self.queue.front()
-        {
+impl Stock {
+    fn len(&self) -> usize {
+        self.queue.len() - self.gone
+    }
+
+    /// Forgets those that have gone, when there are no others.
+    fn clear(&mut self) {
+        self.queue.clear();
+        self.queue.shrink_to(KEPT);
+        self.gone = 0;
+    }
+
+    fn withdraw(&mut self, number: CallNo) -> Option<Member> {
+        let next = self.next;
+        let index = self.queue.binary_search_by_key(&number, |waiting| waiting.number(next)).ok()?;
+        let waiting = self.queue.get_mut(index)?;
+        let slot = waiting.slot.take()?;
+        waiting.arguments = Encoded::default();
+        let member = Member { number, slot, permit: waiting.permit.take() };
+        self.gone += 1;
+        if self.gone > SWEEP && 2 * self.gone > self.queue.len() {
+            self.queue.retain(|waiting| waiting.slot.is_some());
+            self.gone = 0;
+        }
+        Some(member)
+    }
+
+    /// Adds the oldest tasks to a batch until it is full. Says whether it is.
+    fn fill(&mut self, batch: &mut Batch, max_tasks: usize, max_bytes: usize) -> bool {
+        while batch.members.len() < max_tasks {
+            let Some(front) = self.queue.front() else { return false };
             let bytes = batch.arguments.len() + front.arguments.len() + records::OVERHEAD;
             if front.slot.is_some() && bytes > max_bytes && !batch.members.is_empty() {
-                break;
+                return true;
             }
             let number = front.number(self.next);
-            let Some(Waiting { task, arguments, slot, permit, .. }) = self.queue.pop_front() else { break };
+            let Some(Waiting { task, arguments, slot, permit, .. }) = self.queue.pop_front() else {
+                return false;
+            };
             let Some(slot) = slot else {
                 self.gone -= 1;
                 continue;
@@ -182,7 +251,7 @@ impl State {
             records::close(&mut batch.arguments, at, task.0);
             batch.members.push(Member { number, slot, permit });
         }
-        batch
+        true
     }
 }
 
@@ -253,7 +322,7 @@ mod test {
             assert!(line.withdraw(*number).is_none(), "once is enough");
         }
         assert_eq!(line.len(), 1);
-        assert!(line.state().queue.len() < 2 * SWEEP + 2, "those that have gone take no memory for ever");
+        assert!(line.stock().queue.len() < 2 * SWEEP + 2, "those that have gone take no memory for ever");
         let late = put(&line, 7);
         assert_eq!(taken(&line, Some(1), 100), [[199, 7]]);
         assert!(line.withdraw(late).is_none(), "it is not here any more");
@@ -267,7 +336,7 @@ mod test {
         let line = Line::default();
         line.hold();
         for _ in 0..200 {
-            let large = Order { arguments: Encoded::Many(vec![1; 1000]), ..order(1) };
+            let large = Order { arguments: Encoded::Many(vec![1; 1000].into()), ..order(1) };
             line.put(large, None).expect("it is held");
         }
         let batches = line.take(Portions { count: None, max_tasks: 1000, max_bytes: 4096 });

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use async_lock::SemaphoreGuardArc;
-
 use crate::error::{Ran, TaskError, TaskErrorKind};
 use crate::transport::{CallBits, Message, call_bit};
 use crate::wire::frame::Kind;
@@ -11,6 +9,7 @@ use crate::wire::records::{self, Records};
 
 use super::chunk::Lost;
 use super::encoded::Encoded;
+use super::gate::Admission;
 use super::later::Later;
 use super::slot::{Outcome, Slot};
 use super::verdict;
@@ -36,7 +35,7 @@ pub(crate) struct Member {
     pub(super) number: CallNo,
     pub(super) slot: Arc<Slot>,
     /// The place it takes among those that `max_pending` allows.
-    pub(super) permit: Option<SemaphoreGuardArc>,
+    pub(super) permit: Option<Admission>,
 }
 
 /// The callers of the calls of a chunk, in their order.

@@ -17,6 +17,7 @@ pub(crate) mod chunk;
 mod divide;
 pub(crate) mod encoded;
 pub(crate) mod engine;
+pub(crate) mod gate;
 mod helper;
 pub(crate) mod job;
 mod lane;

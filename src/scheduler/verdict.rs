@@ -111,7 +111,9 @@ pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
     };
     match kind {
-        Kind::Done if whole && handles.is_empty() => Outcome::Value { encoded: Encoded::Whole(body), nanos },
+        Kind::Done if whole && handles.is_empty() => {
+            Outcome::Value { encoded: Encoded::Whole(Box::new(body)), nanos }
+        }
         Kind::Done | Kind::Failed => Outcome::Value { encoded: Encoded::take(&mut body, handles), nanos },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
             Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),

@@ -15,7 +15,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_lock::Semaphore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,7 +23,8 @@ use crate::faults::Script;
 use crate::launch::{EnvChange, Preload, Worker};
 use crate::limits::Limits;
 use crate::options::TaskOptions;
-use crate::scheduler::engine::{Engine, Gate, Observer};
+use crate::scheduler::engine::{Engine, Observer};
+use crate::scheduler::gate::Gate;
 use crate::scheduler::job::Initializer;
 use crate::scheduler::machine::Event;
 use crate::scheduler::policy::Settings;
@@ -529,9 +529,7 @@ impl Builder {
         };
         // Before anything here has a thread.
         worker.forks.as_ref().map_or(Ok(()), |forks| forks.copy_this_process(&worker))?;
-        let gate = self
-            .max_pending
-            .map(|max_pending| Gate { room: Arc::new(Semaphore::new(max_pending)), max_pending });
+        let gate = self.max_pending.map(Gate::new);
         let engine = Engine::new(settings, worker, self.initializer, gate, self.observer, outputs)
             .map_err(|error| StartError::spawn("make an epoll instance", error))?;
         let engine = Arc::new(engine);
