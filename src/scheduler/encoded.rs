@@ -22,7 +22,7 @@ pub(crate) enum Encoded {
     },
     Many(Box<[u8]>),
     /// A vector of bytes, or a text, that is its own memory: its lead is left out.
-    Whole(Box<Vec<u8>>),
+    Whole(Box<[u8]>),
     /// It holds handles.
     Attached(Box<Message>),
 }
@@ -93,7 +93,7 @@ impl Encoded {
                 return plain::number_of(&self).map_or_else(|| self.decode(task), Ok);
             }
             Encoded::Many(bytes) => (bytes.into_vec(), Handles::default()),
-            Encoded::Whole(bytes) => return decode_whole(task, *bytes),
+            Encoded::Whole(bytes) => return decode_whole(task, bytes.into_vec()),
             Encoded::Attached(message) => (message.bytes, message.handles),
         };
         verdict::decoded(task, handles, || codec::decode_owned(bytes))
@@ -111,8 +111,7 @@ impl Deref for Encoded {
     fn deref(&self) -> &[u8] {
         match self {
             Encoded::Few { len, bytes } => &bytes[..usize::from(*len)],
-            Encoded::Many(bytes) => bytes,
-            Encoded::Whole(bytes) => bytes,
+            Encoded::Many(bytes) | Encoded::Whole(bytes) => bytes,
             Encoded::Attached(message) => &message.bytes,
         }
     }

@@ -112,7 +112,7 @@ pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -
     };
     match kind {
         Kind::Done if whole && handles.is_empty() => {
-            Outcome::Value { encoded: Encoded::Whole(Box::new(body)), nanos }
+            Outcome::Value { encoded: Encoded::Whole(body.into()), nanos }
         }
         Kind::Done | Kind::Failed => Outcome::Value { encoded: Encoded::take(&mut body, handles), nanos },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
