@@ -198,8 +198,11 @@ impl Submitter {
     }
 
     /// The same of the one argument that is a vector of bytes or a text, whose memory this is.
-    pub(crate) fn prepare_whole<T: Task>(&self, task: T, bytes: Vec<u8>) -> Prepared {
-        self.prepared(task, Encoded::Whole(bytes.into()))
+    pub(crate) fn prepare_whole<T: Task>(&self, task: T, mut bytes: Vec<u8>) -> Prepared {
+        if bytes.capacity() - bytes.len() > bytes.len() / 4 {
+            bytes.shrink_to_fit();
+        }
+        self.prepared(task, Encoded::whole(bytes))
     }
 
     fn prepared<T: Task>(&self, _task: T, arguments: Encoded) -> Prepared {

@@ -21,13 +21,19 @@ pub(crate) enum Encoded {
         bytes: [u8; FEW],
     },
     Many(Box<[u8]>),
-    /// A vector of bytes, or a text, that is its own memory: its lead is left out.
-    Whole(Box<[u8]>),
+    /// So many that their memory is not moved to be no longer than they are.
+    #[expect(clippy::box_collection, reason = "a pointer is all that there is room for")]
+    Large {
+        bytes: Box<Vec<u8>>,
+        /// It is a vector of bytes, or a text, that is its own memory: its lead is left out.
+        whole: bool,
+    },
     /// It holds handles.
     Attached(Box<Message>),
 }
 
 const FEW: usize = 22;
+const LARGE: usize = 64 << 10;
 
 impl Default for Encoded {
     fn default() -> Encoded {
@@ -52,6 +58,9 @@ impl Encoded {
         if !handles.is_empty() {
             return Encoded::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
         }
+        if encoded.len() > LARGE {
+            return Encoded::Large { bytes: Box::new(std::mem::take(encoded)), whole: false };
+        }
         if encoded.len() > FEW {
             return Encoded::Many(std::mem::take(encoded).into());
         }
@@ -60,15 +69,20 @@ impl Encoded {
         few
     }
 
+    /// A vector of bytes, or a text, without its lead.
+    pub(crate) fn whole(bytes: Vec<u8>) -> Encoded {
+        Encoded::Large { bytes: Box::new(bytes), whole: true }
+    }
+
     pub(crate) fn handles(&self) -> &[Handle] {
         match self {
             Encoded::Attached(message) => message.handles.as_slice(),
-            Encoded::Few { .. } | Encoded::Many(_) | Encoded::Whole(_) => &[],
+            Encoded::Few { .. } | Encoded::Many(_) | Encoded::Large { .. } => &[],
         }
     }
 
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self, Encoded::Whole(_))
+        matches!(self, Encoded::Large { whole: true, .. })
     }
 
     /// It holds handles.
@@ -80,8 +94,8 @@ impl Encoded {
     pub(crate) fn decode<T: DeserializeOwned>(&self, task: &'static str) -> Result<T, TaskError> {
         let handles = match self {
             Encoded::Attached(message) => message.handles.clone(),
-            Encoded::Whole(bytes) => return decode_whole(task, bytes.to_vec()),
-            Encoded::Few { .. } | Encoded::Many(_) => Handles::default(),
+            Encoded::Large { bytes, whole: true } => return decode_whole(task, bytes.to_vec()),
+            Encoded::Few { .. } | Encoded::Many(_) | Encoded::Large { .. } => Handles::default(),
         };
         verdict::decoded(task, handles, || codec::decode(self))
     }
@@ -93,7 +107,8 @@ impl Encoded {
                 return plain::number_of(&self).map_or_else(|| self.decode(task), Ok);
             }
             Encoded::Many(bytes) => (bytes.into_vec(), Handles::default()),
-            Encoded::Whole(bytes) => return decode_whole(task, bytes.into_vec()),
+            Encoded::Large { bytes, whole: true } => return decode_whole(task, *bytes),
+            Encoded::Large { bytes, whole: false } => (*bytes, Handles::default()),
             Encoded::Attached(message) => (message.bytes, message.handles),
         };
         verdict::decoded(task, handles, || codec::decode_owned(bytes))
@@ -111,7 +126,8 @@ impl Deref for Encoded {
     fn deref(&self) -> &[u8] {
         match self {
             Encoded::Few { len, bytes } => &bytes[..usize::from(*len)],
-            Encoded::Many(bytes) | Encoded::Whole(bytes) => bytes,
+            Encoded::Many(bytes) => bytes,
+            Encoded::Large { bytes, .. } => bytes,
             Encoded::Attached(message) => &message.bytes,
         }
     }

@@ -111,9 +111,7 @@ pub(crate) fn attempt(task: &'static str, verdict: Verdict<Reply>, limit: u64) -
         Err(message) => failed(ran, TaskErrorKind::Protocol { message }),
     };
     match kind {
-        Kind::Done if whole && handles.is_empty() => {
-            Outcome::Value { encoded: Encoded::Whole(body.into()), nanos }
-        }
+        Kind::Done if whole && handles.is_empty() => Outcome::Value { encoded: Encoded::whole(body), nanos },
         Kind::Done | Kind::Failed => Outcome::Value { encoded: Encoded::take(&mut body, handles), nanos },
         Kind::Panicked => match codec::decode::<Panic>(&body) {
             Ok(panic) => failed(Ran::Yes, TaskErrorKind::Panicked(panic)),

@@ -3,6 +3,8 @@
 //! To touch a page of 4 KiB for the first time costs as much as to copy several times as many bytes. Memory that is
 //! about to be filled from one end to the other is better off with pages of 2 MiB.
 
+use std::collections::TryReserveError;
+
 use rustix::mm::Advice;
 
 /// Bytes of a page. Asks nobody, so a worker that may open no file can ask: the kernel has told it at the start of the
@@ -15,6 +17,26 @@ pub(crate) fn page_size() -> usize {
 
 /// What is worth the call: a few large pages.
 const LARGE: usize = 4 << 20;
+
+/// Bytes of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// What an allocator may need of a mapping for itself.
+const ITS_OWN: usize = 64;
+
+/// Makes room for so many more. Large memory has so much that the kernel, asked for it, gives it a place where large pages
+/// can begin, as it does only for whole ones; what is more than was asked for takes none until it is used.
+#[inline]
+pub(crate) fn try_reserve<T>(vector: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
+    let bytes = vector.len().saturating_add(more).saturating_mul(size_of::<T>());
+    if (LARGE..isize::MAX as usize - LARGE_PAGE).contains(&bytes) {
+        let whole = (bytes + ITS_OWN).next_multiple_of(LARGE_PAGE) - ITS_OWN;
+        if vector.try_reserve_exact(whole / size_of::<T>() - vector.len()).is_ok() {
+            return Ok(());
+        }
+    }
+    vector.try_reserve_exact(more)
+}
 
 /// Asks for large pages under the memory that `vector` has and has not used yet, if that is large. Called once it has
 /// been reserved and before it is filled.
@@ -74,6 +96,20 @@ mod test {
         assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}");
         vector.resize(8 << 20, 9);
         assert!(vector[..1000].iter().all(|&word| word == 7) && vector[1000..].iter().all(|&word| word == 9));
+    }
+
+    #[test]
+    fn room_is_made_for_what_is_asked_and_large_memory_is_whole_pages() {
+        let mut little = vec![1_u8];
+        try_reserve(&mut little, 100).unwrap();
+        assert_eq!(little.capacity(), 101);
+        let mut large = vec![7_u16; 10];
+        try_reserve(&mut large, 16 << 20).unwrap();
+        let bytes = 2 * large.capacity();
+        assert!((32 << 20..(34 << 20) + 32).contains(&bytes) && (bytes + ITS_OWN).is_multiple_of(LARGE_PAGE));
+        assert_eq!(large, [7; 10]);
+        assert!(try_reserve(&mut large, usize::MAX / 4).is_err());
+        assert!(try_reserve(&mut large, usize::MAX).is_err());
     }
 
     #[test]

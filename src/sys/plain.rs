@@ -194,7 +194,7 @@ pub(crate) fn numbers<N: Number>(bytes: &[u8]) -> Option<Vec<N>> {
     if bytes.len() <= LITTLE {
         numbers = Vec::with_capacity(len);
     } else {
-        numbers.try_reserve_exact(len).ok()?;
+        super::pages::try_reserve(&mut numbers, len).ok()?;
         super::pages::prefer_large(&mut numbers);
     }
     // SAFETY: the vector has room for `len` numbers, which the bytes are enough for, and it is new, so the two do not

@@ -112,7 +112,8 @@ impl Tail<'_> {
             let wanted =
                 self.out.capacity().saturating_mul(2).max(len.saturating_add(more).saturating_add(REST));
             let wanted = wanted.min(self.end).max(len + more);
-            if self.out.try_reserve_exact(wanted - len).is_ok() || self.out.try_reserve_exact(more).is_ok() {
+            if pages::try_reserve(self.out, wanted - len).is_ok() || self.out.try_reserve_exact(more).is_ok()
+            {
                 return Ok(());
             }
         }
