@@ -21,6 +21,10 @@ const LARGE: usize = 4 << 20;
 /// Bytes of a large page.
 const LARGE_PAGE: usize = 2 << 20;
 
+/// Memory of so many bytes is a mapping of its own, whatever was freed before: below that, an allocator may have some that
+/// is in use already, which is better than any new.
+const MAPPED: usize = 32 << 20;
+
 /// What an allocator may need of a mapping for itself.
 const ITS_OWN: usize = 64;
 
@@ -29,7 +33,7 @@ const ITS_OWN: usize = 64;
 #[inline]
 pub(crate) fn try_reserve<T>(vector: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     let bytes = vector.len().saturating_add(more).saturating_mul(size_of::<T>());
-    if (LARGE..isize::MAX as usize - LARGE_PAGE).contains(&bytes) {
+    if (MAPPED..isize::MAX as usize - LARGE_PAGE).contains(&bytes) {
         let whole = (bytes + ITS_OWN).next_multiple_of(LARGE_PAGE) - ITS_OWN;
         if vector.try_reserve_exact(whole / size_of::<T>() - vector.len()).is_ok() {
             return Ok(());
