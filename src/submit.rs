@@ -84,15 +84,33 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
+    /// How many calls more, of one number each, can go with those that are in the bundle, which are such as well.
+    #[inline]
+    pub(crate) fn room_for_numbers<A>(self, bundle: &Bundle) -> usize {
+        if self.number >= records::MARKS {
+            return 0;
+        }
+        let bytes = self.limit.saturating_sub(bundle.records.len() + records::OVERHEAD);
+        (bytes / size_of::<A>()).min((CALLS_MAX - 1 - bundle.calls) as usize)
+    }
+
+    /// Adds calls of one number each, for which there is room.
+    #[inline]
+    pub(crate) fn add_numbers<A>(self, numbers: &[A], bundle: &mut Bundle) {
+        if bundle.calls == 0 {
+            records::open_group(&mut bundle.records, self.number, size_of::<A>());
+        }
+        bundle.records.extend_from_slice(plain::memory_of_numbers(numbers));
+        bundle.whole = bundle.records.len();
+        bundle.calls += numbers.len() as u32;
+    }
+
     /// Encodes the arguments of one more call. `false` if it must go alone, or cannot go at all. Encoding is the user's
     /// code: after a panic, [`Bundle::forget_begun`].
     #[inline]
     pub(crate) fn add<A: Serialize>(self, args: &A, bundle: &mut Bundle) -> bool {
         if bundle.calls + 1 == CALLS_MAX || self.number >= records::MARKS {
             return false;
-        }
-        if let Some(bytes) = plain::number_bytes(args) {
-            return bundle.add_number(self, bytes);
         }
         let at = records::open(&mut bundle.records);
         let limit = self.limit.saturating_sub(at);
@@ -113,19 +131,9 @@ impl Packer {
 }
 
 impl Bundle {
-    /// The same of an argument that is a number.
-    #[inline]
-    fn add_number(&mut self, Packer { number, limit }: Packer, bytes: &[u8]) -> bool {
-        if self.records.len() + records::OVERHEAD + bytes.len() > limit {
-            return false;
-        }
-        if self.calls == 0 {
-            records::open_group(&mut self.records, number, bytes.len());
-        }
-        self.records.extend_from_slice(bytes);
-        self.whole = self.records.len();
-        self.calls += 1;
-        true
+    /// With room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Bundle {
+        Bundle { records: Vec::with_capacity(bytes), ..Bundle::default() }
     }
 
     /// Nothing is left of a call whose arguments could not be encoded.

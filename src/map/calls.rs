@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::Stream;
 use serde::de::DeserializeOwned;
 
+use super::ready::Ready;
 use super::window::Step;
 use crate::error::TaskError;
 use crate::scheduler::chunk::{Lost, Rest};
@@ -17,7 +18,7 @@ use crate::scheduler::machine::Cancel;
 use crate::scheduler::slot::Outcome;
 use crate::scheduler::verdict;
 use crate::submit::Calling;
-use crate::sys::plain;
+use crate::sys::plain::{self, Numbers};
 use crate::task::guarded;
 use crate::transport::Message;
 use crate::wire::attach;
@@ -65,7 +66,17 @@ impl<T: DeserializeOwned> Calls<T> {
     }
 
     /// The values of results that have come.
-    fn read(&mut self, Message { bytes, mut handles }: Message) -> Vec<Result<T, TaskError>> {
+    fn read(&mut self, message: Message) -> Ready<T> {
+        let read = match numbers(message, self.left as usize) {
+            Ok(numbers) => Ready::Numbers(numbers),
+            Err(message) => Ready::Results(self.decode(message).into_iter()),
+        };
+        self.given += read.len() as u32;
+        self.left -= read.len() as u32;
+        read
+    }
+
+    fn decode(&self, Message { bytes, mut handles }: Message) -> Vec<Result<T, TaskError>> {
         let (task, limit) = (self.part.slot.task, self.engine.worker.limit);
         let most = self.left as usize;
         // What is no records does not come here.
@@ -75,13 +86,6 @@ impl<T: DeserializeOwned> Calls<T> {
         while !records.is_empty() && read.len() < most {
             // Decoding is the user's code. What it panics at has been passed over, and the next are read in another turn.
             let panicked = guarded(|| {
-                if plain::is_number::<T>()
-                    && records.mark().and_then(verdict::kind_of) == Some(Kind::Done)
-                    && let Some((_, values)) = records.group_of(size_of::<T>())
-                    && let Some(values) = plain::numbers_of(values)
-                {
-                    read.extend(values.take(most - read.len()).map(Ok));
-                }
                 while read.len() < most
                     && let Some((mark, bytes)) = records.next()
                 {
@@ -100,8 +104,6 @@ impl<T: DeserializeOwned> Calls<T> {
                 read.push(Err(verdict::undecodable_by_panic(task, payload)));
             }
         }
-        self.given += read.len() as u32;
-        self.left -= read.len() as u32;
         read
     }
 
@@ -125,6 +127,21 @@ impl<T: DeserializeOwned> Calls<T> {
         }
         step
     }
+}
+
+/// Values that are numbers and nothing else, so many at the most.
+fn numbers<T>(message: Message, most: usize) -> Result<Numbers<T>, Message> {
+    let mut records = Records::new(&message.bytes);
+    let Some((_, values)) = (plain::is_number::<T>()
+        && records.mark().and_then(verdict::kind_of) == Some(Kind::Done))
+    .then(|| records.group_of(size_of::<T>()))
+    .flatten()
+    .filter(|_| records.is_empty()) else {
+        return Err(message);
+    };
+    let start = values.as_ptr().addr() - message.bytes.as_ptr().addr();
+    let len = values.len().min(most.saturating_mul(size_of::<T>()));
+    Numbers::of(message.bytes, start..start + len).ok_or_else(Message::default)
 }
 
 impl<T: DeserializeOwned> Stream for Calls<T> {

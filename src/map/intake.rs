@@ -16,6 +16,7 @@ use crate::future::TaskFuture;
 use crate::submit::Bundle;
 use crate::sys::plain;
 use crate::task::Task;
+use crate::wire::records;
 
 /// Where items come from.
 pub(super) struct Source<S> {
@@ -56,9 +57,9 @@ const CHUNK: (Duration, usize) = (Duration::from_millis(1), 8192);
 /// The same where each item is to go for itself: as much as of tasks that are submitted one by one.
 const SINGLE: (Duration, usize) = (Duration::from_micros(200), 512);
 /// Items between two looks at the clock.
-const LOOKS: u32 = 32;
+const LOOKS: usize = 32;
 /// A chunk is closed with so many bytes: with a last item that is no larger, it goes through the ring.
-const CHUNK_BYTES: usize = 31 << 10;
+const CHUNK_BYTES: usize = 127 << 10;
 
 impl Chunks {
     /// Of one item each, until it is known how long they take.
@@ -132,10 +133,10 @@ where
                 return;
             }
             let size = chunk.min(room);
-            let more = if self.together && size > 1 {
-                self.fill_together(context, size)
-            } else {
-                self.fill_each(context, size)
+            let more = match self.together && size > 1 {
+                true if plain::is_number::<T::Args<'a>>() => self.fill_with_numbers(context, size),
+                true => self.fill_together(context, size),
+                false => self.fill_each(context, size),
             };
             if !more {
                 self.enough = usize::MAX;
@@ -167,7 +168,7 @@ where
     fn fill_together(&mut self, context: &mut Context<'_>, size: usize) -> bool {
         let packer = self.pool.packer(self.task);
         let until = self.chunks.patience().map(|patience| Instant::now() + patience);
-        let looks = if self.chunks.are_single() { 1 } else { LOOKS };
+        let looks = if self.chunks.are_single() { 1 } else { LOOKS as u32 };
         let mut bundle = Bundle::default();
         let mut left = size;
         // Not under the guard: what it holds is not dropped while something of the user's unwinds.
@@ -184,22 +185,14 @@ where
                         Poll::Pending => return Packed::All { ended: false },
                     };
                     left -= 1;
-                    // Nothing of the user's runs for a number, which need not be kept.
-                    if plain::is_number::<T::Args<'a>>() {
-                        if !packer.add(&args, &mut bundle) {
-                            item = Some(args);
-                            return Packed::NotThis;
-                        }
-                    } else {
-                        at = At::Encoding;
-                        if !packer.add(item.insert(args), &mut bundle) {
-                            return Packed::NotThis;
-                        }
-                        at = At::Drop;
-                        item = None;
+                    at = At::Encoding;
+                    if !packer.add(item.insert(args), &mut bundle) {
+                        return Packed::NotThis;
                     }
-                    if bundle.calls().is_multiple_of(looks)
-                        && until.is_some_and(|until| until <= Instant::now())
+                    at = At::Drop;
+                    item = None;
+                    if until
+                        .is_some_and(|until| bundle.calls().is_multiple_of(looks) && until <= Instant::now())
                     {
                         return Packed::All { ended: false };
                     }
@@ -233,6 +226,58 @@ where
                         return false;
                     }
                 }
+            }
+        }
+        true
+    }
+
+    /// The same of items that are numbers: of the user's code only the input runs, so they are put together many at a time.
+    fn fill_with_numbers(&mut self, context: &mut Context<'_>, size: usize) -> bool {
+        let packer = self.pool.packer(self.task);
+        let until = self.chunks.patience().map(|patience| Instant::now() + patience);
+        let looks = if self.chunks.are_single() { 1 } else { LOOKS };
+        let empty = |left: usize| {
+            let bytes = left.saturating_mul(size_of::<T::Args<'a>>()).saturating_add(records::OVERHEAD);
+            Bundle::with_capacity(bytes.min(CHUNK_BYTES + looks * size_of::<T::Args<'a>>()))
+        };
+        let mut bundle = empty(size);
+        let mut numbers = Vec::with_capacity(looks);
+        let mut left = size;
+        while left > 0 {
+            let room = packer.room_for_numbers::<T::Args<'a>>(&bundle);
+            if room == 0 && bundle.calls() == 0 {
+                return self.fill_each(context, left);
+            }
+            let most = left.min(looks).min(room);
+            let stream = &mut self.source.stream;
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                while numbers.len() < most {
+                    match stream.as_mut().poll_next(context) {
+                        Poll::Ready(Some(number)) => numbers.push(number),
+                        Poll::Ready(None) => return Some(true),
+                        Poll::Pending => return Some(false),
+                    }
+                }
+                None
+            }));
+            packer.add_numbers(&numbers, &mut bundle);
+            left -= numbers.len();
+            numbers.clear();
+            let ended = match polled {
+                Ok(None) if until.is_some_and(|until| until <= Instant::now()) => Some(false),
+                Ok(None) => None,
+                Ok(ended) => ended,
+                Err(panic) => {
+                    self.source.fail(panic);
+                    Some(true)
+                }
+            };
+            if ended.is_some() || left == 0 || most == room || bundle.bytes() >= CHUNK_BYTES {
+                self.send(std::mem::replace(&mut bundle, empty(left)));
+            }
+            if let Some(ended) = ended {
+                self.source.ended |= ended;
+                return false;
             }
         }
         true

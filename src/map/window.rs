@@ -9,15 +9,15 @@ use futures::stream::{SelectAll, Stream, StreamExt};
 use serde::de::DeserializeOwned;
 
 use super::calls::Calls;
+use super::ready::Ready;
 use crate::error::TaskError;
 use crate::future::TaskFuture;
-use crate::task::guarded;
 
 /// What comes next.
 pub(super) enum Step<T> {
     Result(Result<T, TaskError>),
     /// The results of several calls, in their order.
-    Results(Vec<Result<T, TaskError>>),
+    Results(Ready<T>),
     /// A call took so long, on the average of those that were measured.
     Took(Duration),
     /// Calls that go on elsewhere.
@@ -57,18 +57,9 @@ impl<T: DeserializeOwned> Stream for Piece<T> {
 pub(super) struct Window<T> {
     order: Order<T>,
     /// Results that have come, and are next.
-    ready: std::vec::IntoIter<Result<T, TaskError>>,
+    ready: Ready<T>,
     /// All results that have not been given.
     pending: usize,
-}
-
-/// To drop a value is the user's code, and these values nobody has seen: a panic of one is its own affair.
-impl<T> Drop for Window<T> {
-    fn drop(&mut self) {
-        for result in self.ready.by_ref() {
-            let _ = guarded(|| drop(result));
-        }
-    }
 }
 
 enum Order<T> {
@@ -86,7 +77,7 @@ impl<T: DeserializeOwned> Window<T> {
     }
 
     fn new(order: Order<T>) -> Window<T> {
-        Window { order, ready: Vec::new().into_iter(), pending: 0 }
+        Window { order, ready: Ready::none(), pending: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -124,7 +115,7 @@ impl<T: DeserializeOwned> Window<T> {
                 return Poll::Ready(Some(Step::Result(result)));
             }
             match std::task::ready!(self.poll_order(context)) {
-                Some(Step::Results(results)) => self.ready = results.into_iter(),
+                Some(Step::Results(results)) => self.ready = results,
                 Some(Step::Branch(calls)) => {
                     if let Order::AsDone(set) = &mut self.order {
                         set.push(Piece::Calls(calls));

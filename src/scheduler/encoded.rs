@@ -59,7 +59,7 @@ impl Encoded {
             return Encoded::Attached(Box::new(Message { bytes: std::mem::take(encoded), handles }));
         }
         if encoded.len() > LARGE {
-            return Encoded::Large { bytes: Box::new(std::mem::take(encoded)), whole: false };
+            return Encoded::large(std::mem::take(encoded));
         }
         if encoded.len() > FEW {
             return Encoded::Many(std::mem::take(encoded).into());
@@ -67,6 +67,11 @@ impl Encoded {
         let few = Encoded::copy(encoded);
         encoded.clear();
         few
+    }
+
+    /// Memory that stays as it is.
+    pub(super) fn large(bytes: Vec<u8>) -> Encoded {
+        Encoded::Large { bytes: Box::new(bytes), whole: false }
     }
 
     /// A vector of bytes, or a text, without its lead.

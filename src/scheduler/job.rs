@@ -99,7 +99,7 @@ impl Job {
             slot: Arc::new(Slot::new(name)),
             // Each call names its own.
             task: TaskNumber(0),
-            arguments: Encoded::Many(arguments.into()),
+            arguments: Encoded::large(arguments),
             timeout: None,
             deadline: None,
             // A cancellation takes back what has not begun.

@@ -6,6 +6,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 
 /// A type whose values can be seen as bytes.
 ///
@@ -163,6 +164,42 @@ pub(crate) fn numbers_of<T>(bytes: &[u8]) -> Option<impl Iterator<Item = T>> {
     // SAFETY: each chunk has as many bytes as `T`. It is a primitive number, of which any bits are a value, and which is
     // read from bytes of any alignment.
     Some(chunks.map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }))
+}
+
+/// Values that are numbers, made of bytes one by one.
+pub(crate) struct Numbers<T> {
+    bytes: Vec<u8>,
+    at: usize,
+    end: usize,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> Numbers<T> {
+    /// Of these of the bytes; what is left over at the end is left out. `None` if there are not so many, or `T` is no number.
+    pub(crate) fn of(bytes: Vec<u8>, range: Range<usize>) -> Option<Numbers<T>> {
+        let len = bytes.get(range.clone())?.len();
+        let end = range.start + is_number::<T>().then(|| len - len % size_of::<T>())?;
+        Some(Numbers { bytes, at: range.start, end, value: PhantomData })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.at) / size_of::<T>()
+    }
+}
+
+impl<T> Iterator for Numbers<T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        if self.at == self.end {
+            return None;
+        }
+        let next = self.at + size_of::<T>();
+        let number = number_of(self.bytes.get(self.at..next)?);
+        self.at = next;
+        number
+    }
 }
 
 /// The memory of a slice if its elements are numbers; nothing of any other.

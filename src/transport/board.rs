@@ -58,7 +58,7 @@ const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
 const CUT_AT: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
 
 /// Bytes of results that can be left.
-pub(crate) const RESULTS_MAX: usize = 32 << 10;
+pub(crate) const RESULTS_MAX: usize = 128 << 10;
 
 /// The parent makes barriers where they are needed; the worker is part of them.
 const MAKES_FENCES: u64 = 1;

@@ -21,14 +21,14 @@ const READ_AT: usize = 64;
 const FRAMES_AT: usize = 128;
 
 /// Words of frames.
-const WORDS: usize = 8 << 10;
+const WORDS: usize = 32 << 10;
 const CAPACITY: u64 = 8 * WORDS as u64;
 
 /// The size of a ring in shared memory.
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
 
 /// Larger bodies go through the socket.
-pub(crate) const BODY_MAX: usize = 32 << 10;
+pub(crate) const BODY_MAX: usize = 128 << 10;
 
 /// Words of a frame before its body: the bytes of the socket that come before it, and its header.
 const HEAD: usize = 1 + HEADER / 8;
