@@ -12,19 +12,33 @@ const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
 const NEXT_CALL_AT: usize = REPLIES_BELL_AT + 64;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
-const FRAMES: usize = 64 << 10;
+const FRAMES: usize = 256 << 10;
 const RING: usize = 128 + FRAMES;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
-const END: usize = REPLIES_AT + RING + 4096 + 64 * 128;
+const RESULTS_AT: usize = REPLIES_AT + RING;
+const RESULTS: usize = 128 << 10;
+/// Behind the results: which calls nobody wants, of 64 chunks, and where those were cut off.
+const CUT_AT: usize = RESULTS_AT + RESULTS + 64 * 128;
+const END: usize = CUT_AT + 64 * 8;
 
-/// The words of the page, found by the name of its mapping.
-fn page() -> &'static [AtomicU64] {
+/// Where the page is, found by the name of its mapping.
+fn range() -> [usize; 2] {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("mappings");
     let line = maps.lines().find(|line| line.contains("memfd:procpool")).expect("a worker shares a page");
     let (range, _) = line.split_once(' ').expect("a range");
     let (from, to) = range.split_once('-').expect("two addresses");
-    let [from, to] = [from, to].map(|text| usize::from_str_radix(text, 16).expect("an address"));
-    assert_eq!(to - from, END.next_multiple_of(4096), "the layout has changed: this test must learn it");
+    [from, to].map(|text| usize::from_str_radix(text, 16).expect("an address"))
+}
+
+#[task]
+fn size_of_the_page() -> usize {
+    let [from, to] = range();
+    to - from
+}
+
+/// The words of the page.
+fn page() -> &'static [AtomicU64] {
+    let [from, _] = range();
     // SAFETY: the page is mapped as long as the worker lives, and consists of words that both sides may write at
     // any time.
     unsafe { std::slice::from_raw_parts(from as *const AtomicU64, END / 8) }
@@ -73,6 +87,10 @@ fn scribble(what: &str, number: u64, then: &str) -> u64 {
         "the call that is next" => put(NEXT_CALL_AT, [number]),
         "results that were left" => put(NEXT_CALL_AT + 8, [number]),
         "how far a call has come" => put(NEXT_CALL_AT + 16, [number]),
+        "how far a run has come" => put(NEXT_CALL_AT + 24, [number]),
+        "what is said of barriers" => put(NEXT_CALL_AT + 32, [number]),
+        "where calls were cut off" => put(CUT_AT, [number; 64]),
+        "noise in the results" => put(RESULTS_AT, noise(number).take(RESULTS / 8)),
         "states of tasks" => put(SLOTS_AT, noise(number).take(2048)),
         "last words" => put(0, noise(number).take(SLOTS_AT / 8)),
         "noise in the ring" => put(REPLIES_AT, noise(number).take(RING / 8)),
@@ -128,6 +146,12 @@ fn costs_one_task(what: &str, number: u64) {
 support::isolated! {
     timeout = 120;
 
+    fn this_test_knows_the_layout() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let size = pool.submit(size_of_the_page, ()).result().expect("a size");
+        assert_eq!(size, END.next_multiple_of(4096), "it has changed: the other tests here must learn it");
+    }
+
     fn counts_in_shared_memory_are_not_believed() {
         for number in [0, 8, 47, FRAMES as u64 + 8, 1 << 63, u64::MAX] {
             costs_one_task("a count of what was written", number);
@@ -152,12 +176,20 @@ support::isolated! {
 
     fn a_call_that_scribbles_costs_its_chunk_at_most() {
         for number in [0, 1, 21 << 32 | 8, 1 << 20, 1 << 32, 1 << 63, u64::MAX] {
-            for what in ["the call that is next", "results that were left", "how far a call has come"] {
+            for what in [
+                "the call that is next",
+                "results that were left",
+                "how far a call has come",
+                "how far a run has come",
+                "what is said of barriers",
+                "where calls were cut off",
+            ] {
                 costs_its_chunk(what, number);
             }
         }
         for seed in 1..4 {
             costs_its_chunk("noise in the ring", seed);
+            costs_its_chunk("noise in the results", seed);
         }
     }
 
