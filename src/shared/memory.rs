@@ -69,7 +69,7 @@ impl SharedMemory {
     pub fn create(len: usize) -> io::Result<SharedMemory> {
         let mapped = mapped(len)?;
         frozen::room_for(mapped)?;
-        let (map, fd) = SharedMap::create(mapped)?;
+        let (map, fd) = SharedMap::create(mapped, mapped)?;
         Ok(SharedMemory { map: Arc::new(map), handle: Handle::new(fd), len })
     }
 

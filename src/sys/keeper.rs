@@ -158,7 +158,7 @@ unsafe impl Sync for KeptMap {}
 impl KeptMap {
     /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
     pub(crate) fn create(len: usize) -> io::Result<(KeptMap, OwnedFd)> {
-        let (_, fd) = SharedMap::create(len)?;
+        let (_, fd) = SharedMap::create(len, len)?;
         Ok((KeptMap::map(fd.as_fd(), len)?, fd))
     }
 

@@ -1,12 +1,13 @@
 //! Memory that two processes share, as words and bytes that either may change at any time.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::primitive::interleave;
 
@@ -34,13 +35,19 @@ impl SharedMap {
         Ok(rustix::fs::memfd_create(c"procpool", flags).map(drop)?)
     }
 
-    /// A new memory file of `len` zero bytes, its pages reserved, so that touching them cannot fail.
-    pub(crate) fn create(len: usize) -> io::Result<(SharedMap, OwnedFd)> {
+    /// A new memory file of `len` zero bytes. The pages of the first so many are reserved, so that touching them cannot
+    /// fail; before any other is touched, [`populate`](SharedMap::populate) it.
+    pub(crate) fn create(len: usize, reserved: usize) -> io::Result<(SharedMap, OwnedFd)> {
         super::available::check(len)?;
         let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let fd = above_standard(fd)?;
         // A signal interrupts even this, so does the SIGCONT after a stop.
-        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64))?;
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, reserved as u64)
+        })?;
+        if reserved < len {
+            rustix::fs::ftruncate(&fd, len as u64)?;
+        }
         rustix::fs::fcntl_add_seals(&fd, SEALS)?;
         Ok((SharedMap::map(fd.as_fd(), len)?, fd))
     }
@@ -99,6 +106,30 @@ impl SharedMap {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), count) }
     }
 
+    /// Has the pages of so many bytes there, so that touching them cannot fail from now on. `false` if there is no memory
+    /// for them, or the kernel (before Linux 5.14) cannot tell.
+    pub(crate) fn populate(&self, offset: usize, len: usize) -> bool {
+        assert!(offset <= self.len && len <= self.len - offset, "bytes inside of the mapping");
+        let before = offset % super::pages::page_size();
+        // SAFETY: the range begins with a page, and is inside of our own mapping, whose content this does not change.
+        let populated = rustix::io::retry_on_intr(|| unsafe {
+            let start = self.base.as_ptr().add(offset - before);
+            rustix::mm::madvise(start.cast(), before + len, Advice::LinuxPopulateWrite)
+        });
+        populated.is_ok()
+    }
+
+    /// Copies words out, as the bytes that they are. The other side may be changing them.
+    pub(crate) fn append(words: &[AtomicU64], out: &mut Vec<u8>) {
+        out.reserve(8 * words.len());
+        let places = out.spare_capacity_mut().as_chunks_mut::<8>().0;
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.load(Ordering::Relaxed).to_ne_bytes().map(MaybeUninit::new);
+        }
+        // SAFETY: there was room for all of them, and each was written.
+        unsafe { out.set_len(out.len() + 8 * words.len()) };
+    }
+
     fn byte(&self, offset: usize) -> &AtomicU8 {
         assert!(offset < self.len, "a byte inside of the mapping");
         // SAFETY: as in `word`; a byte is always aligned.
@@ -131,7 +162,7 @@ mod test {
 
     #[test]
     fn two_mappings_of_one_file_share_their_words_and_bytes() {
-        let (one, fd) = SharedMap::create(4096).unwrap();
+        let (one, fd) = SharedMap::create(4096, 4096).unwrap();
         let two = SharedMap::open(fd.as_fd(), 4096).unwrap();
         one.word(8).store(77, Ordering::Release);
         one.write(100, b"words");
@@ -144,7 +175,7 @@ mod test {
         let fd = rustix::fs::memfd_create(c"test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         rustix::fs::ftruncate(&fd, 4096).unwrap();
         assert!(SharedMap::open(fd.as_fd(), 4096).is_err(), "not sealed");
-        let (_map, fd) = SharedMap::create(4096).unwrap();
+        let (_map, fd) = SharedMap::create(4096, 4096).unwrap();
         assert!(SharedMap::open(fd.as_fd(), 8192).is_err(), "too small");
         assert!(rustix::fs::ftruncate(&fd, 0).is_err(), "sealed against shrinking");
     }

@@ -115,7 +115,7 @@ mod test {
 
     #[test]
     fn no_call_is_missed() {
-        let map = Arc::new(SharedMap::create(4096).unwrap().0);
+        let map = Arc::new(SharedMap::create(4096, 4096).unwrap().0);
         let bell = Bell::new(Arc::clone(&map), 64);
         let work = |turn: u64| map.word(0).load(Acquire) == turn;
         const TURNS: u64 = if cfg!(miri) { 100 } else { 20_000 };
@@ -144,7 +144,7 @@ mod test {
 
     #[test]
     fn a_wish_is_taken_once() {
-        let map = Arc::new(SharedMap::create(4096).unwrap().0);
+        let map = Arc::new(SharedMap::create(4096, 4096).unwrap().0);
         let bell = Bell::new(map, 0);
         assert_eq!(bell.ring(), Wish::None);
         bell.wish(Wish::Message);

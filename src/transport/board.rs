@@ -11,9 +11,9 @@
 //! A hostile worker can write what it likes here. It can only lie about the tasks it was given.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
+use std::sync::{Arc, OnceLock};
 use std::{io, str};
 
 use crate::primitive::AtomicBool;
@@ -21,6 +21,7 @@ use crate::sys::map::SharedMap;
 use crate::sys::{barrier, clock, futex};
 
 use super::bell::{BELL_BYTES, Bell};
+use super::bulk::BULK_BYTES;
 use super::ring::{self, RING_BYTES};
 use super::run::{Results, Run, Words};
 
@@ -50,15 +51,21 @@ const RUNNING_AT: usize = CALL_AT + 8;
 const FENCES_AT: usize = RUNNING_AT + 8;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
-/// Where results are left.
-const RESULTS_AT: usize = REPLIES_AT + RING_BYTES;
 /// Which calls of a task nobody wants any more, if it has few.
-const UNWANTED_AT: usize = RESULTS_AT + RESULTS_MAX;
+const UNWANTED_AT: usize = REPLIES_AT + RING_BYTES;
 /// Where the calls of a task were cut off that were stopped during a run.
 const CUT_AT: usize = UNWANTED_AT + CHUNKS as usize * size_of::<CallBits>();
 
-/// Bytes of results that can be left.
-pub(crate) const RESULTS_MAX: usize = 128 << 10;
+/// Where results are left.
+const RESULTS_AT: usize = CUT_AT + CHUNKS as usize * 8;
+/// Bytes of results that can be left, without more memory and with it.
+const RESULTS: usize = 8 << 10;
+const RESULTS_MAX: usize = 128 << 10;
+
+/// What comes from here on has no memory before it is used.
+const RESERVED: usize = RESULTS_AT + RESULTS;
+const REQUESTS_BULK_AT: usize = RESULTS_AT + RESULTS_MAX;
+const REPLIES_BULK_AT: usize = REQUESTS_BULK_AT + BULK_BYTES;
 
 /// The parent makes barriers where they are needed; the worker is part of them.
 const MAKES_FENCES: u64 = 1;
@@ -75,7 +82,7 @@ pub(crate) const CHUNKS: u64 = 64;
 pub(crate) type CallBits = [u64; FEW_CALLS as usize / 32];
 
 /// The size of the page.
-const BOARD_BYTES: usize = CUT_AT + CHUNKS as usize * 8;
+const BOARD_BYTES: usize = REPLIES_BULK_AT + BULK_BYTES;
 
 /// In the place of how far a call has come: each that was taken up has started.
 const ALL_START: u64 = u64::MAX;
@@ -97,7 +104,11 @@ pub(crate) enum Progress {
 }
 
 #[derive(Debug)]
-pub(crate) struct Board(Arc<SharedMap>);
+pub(crate) struct Board {
+    map: Arc<SharedMap>,
+    /// There is memory for all results that can be left; nobody knows before somebody tries.
+    has_room: OnceLock<bool>,
+}
 
 fn state(seq: u64, progress: Progress) -> u64 {
     seq << 3 | progress as u64
@@ -118,57 +129,74 @@ fn slot(seq: u64) -> usize {
 }
 
 impl Board {
+    fn new(map: SharedMap) -> Board {
+        Board { map: Arc::new(map), has_room: OnceLock::new() }
+    }
+
+    /// How many bytes of results can be left, if so many may be needed.
+    #[inline]
+    pub(crate) fn room_for_results(&self, wanted: usize) -> usize {
+        match wanted > RESULTS && self.has_room_for_all_results() {
+            true => RESULTS_MAX,
+            false => RESULTS,
+        }
+    }
+
+    fn has_room_for_all_results(&self) -> bool {
+        *self.has_room.get_or_init(|| self.map.populate(RESULTS_AT, RESULTS_MAX))
+    }
+
     /// A new page, and the descriptor by which the worker finds it.
     pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
-        let (map, fd) = SharedMap::create(BOARD_BYTES)?;
+        let (map, fd) = SharedMap::create(BOARD_BYTES, RESERVED)?;
         if barrier::is_possible() {
             map.word(FENCES_AT).store(MAKES_FENCES, Release);
         }
-        Ok((Board(Arc::new(map)), fd))
+        Ok((Board::new(map), fd))
     }
 
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Board> {
-        SharedMap::open(fd, BOARD_BYTES).map(|map| Board(Arc::new(map)))
+        SharedMap::open(fd, BOARD_BYTES).map(Board::new)
     }
 
     /// The worker makes itself part of the barriers that the parent makes, if it can.
     pub(crate) fn join_barriers(&self) {
-        if self.0.word(FENCES_AT).load(Acquire) == MAKES_FENCES && barrier::join() {
-            self.0.word(FENCES_AT).store(IS_FENCED, Release);
+        if self.map.word(FENCES_AT).load(Acquire) == MAKES_FENCES && barrier::join() {
+            self.map.word(FENCES_AT).store(IS_FENCED, Release);
         }
     }
 
     /// Wakes the worker.
     pub(crate) fn requests_bell(&self) -> Bell {
-        Bell::new(Arc::clone(&self.0), REQUESTS_BELL_AT)
+        Bell::new(Arc::clone(&self.map), REQUESTS_BELL_AT)
     }
 
     /// Wakes the parent.
     pub(crate) fn replies_bell(&self) -> Bell {
-        Bell::new(Arc::clone(&self.0), REPLIES_BELL_AT)
+        Bell::new(Arc::clone(&self.map), REPLIES_BELL_AT)
     }
 
     /// The parent's end of the ring to the worker. There is one.
     pub(crate) fn requests_writer(&self) -> ring::Writer {
-        ring::Writer::new(Arc::clone(&self.0), REQUESTS_AT)
+        ring::Writer::new(Arc::clone(&self.map), REQUESTS_AT, REQUESTS_BULK_AT)
     }
 
     pub(crate) fn requests_reader(&self) -> ring::Reader {
-        ring::Reader::new(Arc::clone(&self.0), REQUESTS_AT)
+        ring::Reader::new(Arc::clone(&self.map), REQUESTS_AT, REQUESTS_BULK_AT)
     }
 
     pub(crate) fn replies_writer(&self) -> ring::Writer {
-        ring::Writer::new(Arc::clone(&self.0), REPLIES_AT)
+        ring::Writer::new(Arc::clone(&self.map), REPLIES_AT, REPLIES_BULK_AT)
     }
 
     pub(crate) fn replies_reader(&self) -> ring::Reader {
-        ring::Reader::new(Arc::clone(&self.0), REPLIES_AT)
+        ring::Reader::new(Arc::clone(&self.map), REPLIES_AT, REPLIES_BULK_AT)
     }
 
     /// The parent is about to send this task.
     pub(crate) fn publish(&self, seq: u64) {
-        self.0.word(slot(seq) + 8).store(0, Relaxed);
-        self.0.word(slot(seq)).store(state(seq, Progress::Sent), Release);
+        self.map.word(slot(seq) + 8).store(0, Relaxed);
+        self.map.word(slot(seq)).store(state(seq, Progress::Sent), Release);
     }
 
     /// The parent takes a task back. If that succeeds, it never runs.
@@ -183,39 +211,39 @@ impl Board {
 
     fn move_on(&self, seq: u64, to: Progress) -> bool {
         let sent = state(seq, Progress::Sent);
-        self.0.word(slot(seq)).compare_exchange(sent, state(seq, to), AcqRel, Acquire).is_ok()
+        self.map.word(slot(seq)).compare_exchange(sent, state(seq, to), AcqRel, Acquire).is_ok()
     }
 
     /// The body of a claimed task starts now, which is the time that is given back.
     pub(crate) fn start(&self, seq: u64) -> u64 {
         let now = clock::nanos();
-        self.0.word(slot(seq) + 8).store(now, Relaxed);
-        self.0.word(slot(seq)).store(state(seq, Progress::Started), Release);
+        self.map.word(slot(seq) + 8).store(now, Relaxed);
+        self.map.word(slot(seq)).store(state(seq, Progress::Started), Release);
         now
     }
 
     /// The body of a task has ended.
     pub(crate) fn finish(&self, seq: u64) {
-        self.0.word(slot(seq)).store(state(seq, Progress::Finished), Release);
+        self.map.word(slot(seq)).store(state(seq, Progress::Finished), Release);
     }
 
     /// A claimed task starts that consists of calls, the first of which is the next to begin.
     pub(crate) fn start_calls(&self, seq: u64) -> u64 {
         // Whoever sees that it has started finds nothing here any more of the one before.
-        self.0.word(LEFT_AT).store(0, Relaxed);
-        self.0.word(CALL_AT).store(0, Relaxed);
+        self.map.word(LEFT_AT).store(0, Relaxed);
+        self.map.word(CALL_AT).store(0, Relaxed);
         self.calls(seq).start(seq);
         self.start(seq)
     }
 
     /// The body of a call starts, or has ended.
     pub(crate) fn call_is(&self, call: u32, progress: Progress) {
-        self.0.word(CALL_AT).store(state(call.into(), progress), Release);
+        self.map.word(CALL_AT).store(state(call.into(), progress), Release);
     }
 
     /// How far a call has come that has begun.
     pub(crate) fn call_progress(&self, call: u32) -> Progress {
-        let progress = self.0.word(CALL_AT).load(Acquire);
+        let progress = self.map.word(CALL_AT).load(Acquire);
         if progress == ALL_START {
             return Progress::Started;
         }
@@ -229,7 +257,7 @@ impl Board {
     }
 
     fn calls(&self, seq: u64) -> Words<'_> {
-        let word = |at| self.0.word(at);
+        let word = |at| self.map.word(at);
         Words {
             next: word(NEXT_CALL_AT),
             running: word(RUNNING_AT),
@@ -259,7 +287,7 @@ impl Board {
 
     fn unwanted(&self, seq: u64) -> &[AtomicU64] {
         let bytes = size_of::<CallBits>();
-        self.0.words(UNWANTED_AT + (seq % CHUNKS) as usize * bytes, bytes / 8)
+        self.map.words(UNWANTED_AT + (seq % CHUNKS) as usize * bytes, bytes / 8)
     }
 
     /// Whether a call of this task has begun, or the worker is past all of them.
@@ -290,7 +318,7 @@ impl Board {
     pub(crate) fn leave_results(&self, first: u32, before: usize, results: &[u8]) {
         let start = before / 8 * 8;
         let (words, last) = results[start..].as_chunks::<8>();
-        let places = self.0.words(RESULTS_AT + start, words.len() + usize::from(!last.is_empty()));
+        let places = self.map.words(RESULTS_AT + start, words.len() + usize::from(!last.is_empty()));
         for (place, &word) in places.iter().zip(words) {
             place.store(u64::from_ne_bytes(word), Relaxed);
         }
@@ -312,19 +340,19 @@ impl Board {
         most: usize,
         over: &'w AtomicBool,
     ) -> Option<Run<'w>> {
-        self.0.word(CALL_AT).store(ALL_START, Release);
+        self.map.word(CALL_AT).store(ALL_START, Release);
         let (words, last) = results.as_chunks::<8>();
         let start = 8 * words.len();
         let mut word = [0; 8];
         word[..last.len()].copy_from_slice(last);
         let results = Results {
-            left: self.0.word(LEFT_AT),
+            left: self.map.word(LEFT_AT),
             told: left(first, results.len()),
-            places: self.0.words(RESULTS_AT + start, (results.len() + most - start).div_ceil(8)),
+            places: self.map.words(RESULTS_AT + start, (results.len() + most - start).div_ceil(8)),
             used: last.len(),
             word: u64::from_ne_bytes(word),
         };
-        let is_fenced = self.0.word(FENCES_AT).load(Relaxed) == IS_FENCED;
+        let is_fenced = self.map.word(FENCES_AT).load(Relaxed) == IS_FENCED;
         Run::begin(self.calls(seq), results, (seq, call), is_fenced, over)
     }
 
@@ -334,56 +362,57 @@ impl Board {
     }
 
     fn tell_left(&self, first: u32, len: usize) {
-        self.0.word(LEFT_AT).store(left(first, len), Release);
+        self.map.word(LEFT_AT).store(left(first, len), Release);
     }
 
     /// The results that a worker has left of this task, from that call on. `None` if it is about to leave others, or is
     /// not at this task.
     pub(crate) fn results_left(&self, seq: u64) -> Option<(u32, Vec<u8>)> {
         let first_left = |left: u64| (left >> 32) as u32;
-        let left = self.0.word(LEFT_AT).load(Acquire);
-        let len = (left as u32 as usize).min(RESULTS_MAX);
-        let results = self.0.read(RESULTS_AT, len);
+        let left = self.map.word(LEFT_AT).load(Acquire);
+        let len = left as u32 as usize;
+        let len = len.min(self.room_for_results(len));
+        let results = self.map.read(RESULTS_AT, len);
         fence(Acquire);
         // What was left stays as it is until the number of the first one changes, but for the head of a group that is closed.
         // Its length is stored as that of what is there; half of each makes no record, and the worker tells them all later.
-        let unchanged = first_left(self.0.word(LEFT_AT).load(Relaxed)) == first_left(left);
+        let unchanged = first_left(self.map.word(LEFT_AT).load(Relaxed)) == first_left(left);
         // A worker that goes on to other calls says so before it leaves results of those.
         (unchanged && self.calls_begun(seq).is_some()).then(|| (first_left(left), results))
     }
 
     /// The parent asks a task that was claimed to stop.
     pub(crate) fn ask_to_stop(&self, seq: u64) {
-        self.0.word(ASKED_AT).store(seq, Release);
+        self.map.word(ASKED_AT).store(seq, Release);
         self.ring();
     }
 
     /// Wakes those who wait for the bell.
     pub(crate) fn ring(&self) {
-        let bell = self.0.half_word(BELL_AT);
+        let bell = self.map.half_word(BELL_AT);
         bell.fetch_add(1, Release);
         futex::wake_all(bell);
     }
 
     /// Whether this is the task that is asked to stop. Tasks are counted from 1.
     pub(crate) fn is_asked(&self, seq: u64) -> bool {
-        self.0.word(ASKED_AT).load(Acquire) == seq
+        self.map.word(ASKED_AT).load(Acquire) == seq
     }
 
     /// How often the bell was rung. What was asked before is seen by whoever reads this.
     pub(crate) fn rung(&self) -> u32 {
-        self.0.half_word(BELL_AT).load(Acquire)
+        self.map.half_word(BELL_AT).load(Acquire)
     }
 
     /// Waits for the bell, unless it was rung since it was `rung`. May return early.
     pub(crate) fn await_bell(&self, rung: u32) {
-        futex::wait(self.0.half_word(BELL_AT), rung);
+        futex::wait(self.map.half_word(BELL_AT), rung);
     }
 
     /// How far a task has come, and when its body started.
     pub(crate) fn progress(&self, seq: u64) -> (Progress, u64) {
-        let progress = self.0.word(slot(seq)).load(Acquire);
-        let since = self.0.word(slot(seq) + 8).load(Relaxed);
+        let progress = self.map.word(slot(seq)).load(Acquire);
+        let since = self.map.word(slot(seq) + 8).load(Relaxed);
         let known =
             [Progress::Sent, Progress::Claimed, Progress::Started, Progress::Finished, Progress::Revoked];
         match known.into_iter().find(|&known| state(seq, known) == progress) {
@@ -396,23 +425,23 @@ impl Board {
     /// Leaves a text that survives the worker. Safe to call in a signal handler.
     pub(crate) fn say(&self, seq: u64, text: &str) {
         let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
-        self.0.write(TEXT_AT, text);
-        self.0.word(WORDS_AT + 8).store(text.len() as u64, Relaxed);
-        self.0.word(WORDS_AT).store(seq, Release);
+        self.map.write(TEXT_AT, text);
+        self.map.word(WORDS_AT + 8).store(text.len() as u64, Relaxed);
+        self.map.word(WORDS_AT).store(seq, Release);
     }
 
     /// What was said is not of the call that comes now.
     pub(crate) fn forget_words(&self) {
-        self.0.word(WORDS_AT).store(0, Release);
+        self.map.word(WORDS_AT).store(0, Release);
     }
 
     /// The text that the worker left during this task.
     pub(crate) fn said(&self, seq: u64) -> Option<String> {
-        if self.0.word(WORDS_AT).load(Acquire) != seq {
+        if self.map.word(WORDS_AT).load(Acquire) != seq {
             return None;
         }
-        let len = usize::try_from(self.0.word(WORDS_AT + 8).load(Relaxed)).ok()?.min(TEXT_MAX);
-        let bytes = self.0.read(TEXT_AT, len);
+        let len = usize::try_from(self.map.word(WORDS_AT + 8).load(Relaxed)).ok()?.min(TEXT_MAX);
+        let bytes = self.map.read(TEXT_AT, len);
         Some(match str::from_utf8(&bytes) {
             Ok(text) => text.to_owned(),
             Err(_) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -1,9 +1,10 @@
-//! How frames move: the two ends of a link, through a socket and through rings in shared memory, and the page of words
+//! How frames move: the two ends of a link, through a socket and through shared memory, and the page of words
 //! that both sides share.
 
 mod arrivals;
 mod bell;
 mod board;
+mod bulk;
 mod inbound;
 mod outbound;
 mod ring;
@@ -11,7 +12,7 @@ mod run;
 mod speaker;
 
 pub(crate) use bell::{Bell, Wish};
-pub(crate) use board::{Board, CHUNKS, CallBits, FEW_CALLS, Progress, RESULTS_MAX, call_bit};
+pub(crate) use board::{Board, CHUNKS, CallBits, FEW_CALLS, Progress, call_bit};
 pub(crate) use inbound::{Inbound, Received};
 pub(crate) use outbound::{Bytes, Message, Outbound, Piece};
 pub(crate) use run::{CALLS_MAX, Run};

@@ -3,7 +3,7 @@
 //! One side writes, the other reads. A frame is whole before it is announced, so a writer that dies leaves whole
 //! frames or nothing. Frames in the ring and frames in the socket keep their order: each one in the ring says how many
 //! bytes went into the socket before it, and waits for its reader to be there. A ring that is full, or a frame that is
-//! large, is therefore no obstacle: the frame takes the socket.
+//! very large, is therefore no obstacle: the frame takes the socket. Bodies that are large lie beside the ring (`bulk.rs`).
 //!
 //! The reader treats the writer as hostile, and the other way round: every number that the other side can write is
 //! checked on each look, and a frame is copied before it is looked at.
@@ -15,20 +15,25 @@ use crate::sys::map::SharedMap;
 use crate::wire::attach::Handles;
 use crate::wire::frame::{Frame, HEADER, Header, Malformed};
 
+use super::bulk::{BODY_MAX, Bulk};
+
 /// How many bytes were ever written and read, each beside nothing that the other side writes, then the frames.
 const WRITTEN_AT: usize = 0;
 const READ_AT: usize = 64;
 const FRAMES_AT: usize = 128;
 
 /// Words of frames.
-const WORDS: usize = 32 << 10;
+const WORDS: usize = 4 << 10;
 const CAPACITY: u64 = 8 * WORDS as u64;
 
 /// The size of a ring in shared memory.
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
 
-/// Larger bodies go through the socket.
-pub(crate) const BODY_MAX: usize = 128 << 10;
+/// Larger bodies lie beside the ring.
+const INLINE_MAX: usize = 2 << 10;
+
+/// In the first word of a frame: its body lies there.
+const BESIDE: u64 = 1 << 63;
 
 /// Words of a frame before its body: the bytes of the socket that come before it, and its header.
 const HEAD: usize = 1 + HEADER / 8;
@@ -56,6 +61,7 @@ impl Ring {
 #[derive(Debug)]
 pub(crate) struct Writer {
     ring: Ring,
+    bulk: Bulk,
     written: u64,
     /// What the reader was last seen to have read.
     read: u64,
@@ -73,15 +79,17 @@ pub(crate) enum Popped {
 #[derive(Debug)]
 pub(crate) struct Reader {
     ring: Ring,
+    bulk: Bulk,
     read: u64,
     /// What the writer was last seen to have written.
     written: u64,
 }
 
 impl Writer {
-    /// The writer of the ring at this offset, which nobody has written to.
-    pub(super) fn new(map: Arc<SharedMap>, at: usize) -> Writer {
-        Writer { ring: Ring { map, at }, written: 0, read: 0 }
+    /// The writer of the ring at this offset, which nobody has written to, and of what lies beside it.
+    pub(super) fn new(map: Arc<SharedMap>, at: usize, bulk_at: usize) -> Writer {
+        let bulk = Bulk::new(Arc::clone(&map), bulk_at);
+        Writer { ring: Ring { map, at }, bulk, written: 0, read: 0 }
     }
 
     /// Puts a frame into the ring, after so many bytes in the socket. `false` if it is too large, if it has descriptors,
@@ -90,12 +98,17 @@ impl Writer {
         if body.len() > BODY_MAX || header.handles > 0 {
             return false;
         }
-        let len = 8 * (HEAD + body.len().div_ceil(8)) as u64;
+        let beside = body.len() > INLINE_MAX;
+        let inline = if beside { &[] } else { body };
+        let len = 8 * (HEAD + inline.len().div_ceil(8)) as u64;
         if !self.has_room(len) {
             self.read = self.ring.load(READ_AT);
             if !self.has_room(len) {
                 return false;
             }
+        }
+        if beside && !self.bulk.put(body) {
+            return false;
         }
         let words = self.ring.words();
         let mut at = (self.written / 8) as usize;
@@ -103,9 +116,9 @@ impl Writer {
             words[at % WORDS].store(word, Relaxed);
             at += 1;
         };
-        put(after);
+        put(after | if beside { BESIDE } else { 0 });
         let header = Header { len: body.len() as u64, ..header }.to_bytes();
-        let (whole, rest) = body.as_chunks::<8>();
+        let (whole, rest) = inline.as_chunks::<8>();
         header.as_chunks::<8>().0.iter().chain(whole).for_each(|&bytes| put(u64::from_ne_bytes(bytes)));
         if !rest.is_empty() {
             let mut last = [0; 8];
@@ -125,9 +138,10 @@ impl Writer {
 }
 
 impl Reader {
-    /// The reader of the ring at this offset, which nobody has read from.
-    pub(super) fn new(map: Arc<SharedMap>, at: usize) -> Reader {
-        Reader { ring: Ring { map, at }, read: 0, written: 0 }
+    /// The reader of the ring at this offset, which nobody has read from, and of what lies beside it.
+    pub(super) fn new(map: Arc<SharedMap>, at: usize, bulk_at: usize) -> Reader {
+        let bulk = Bulk::new(Arc::clone(&map), bulk_at);
+        Reader { ring: Ring { map, at }, bulk, read: 0, written: 0 }
     }
 
     /// Whether something is there.
@@ -154,13 +168,15 @@ impl Reader {
             at += 1;
             word
         };
-        if take() > after {
+        let first = take();
+        if first & !BESIDE > after {
             return Ok(Popped::Later);
         }
         let mut header = [0; HEADER];
         header.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
         let header = Header::from_bytes(&header, limit.min(BODY_MAX as u64))?;
-        let len = 8 * (HEAD as u64 + header.len.div_ceil(8));
+        let beside = first & BESIDE != 0;
+        let len = 8 * (HEAD as u64 + if beside { 0 } else { header.len.div_ceil(8) });
         // Of some kinds more may come than a ring holds, but not here.
         if available < len {
             return Err(Malformed::Ring);
@@ -169,9 +185,14 @@ impl Reader {
             return Err(Malformed::Handles { kind: header.kind, handles: header.handles });
         }
         let size = header.len as usize;
-        let mut body = vec![0; size.next_multiple_of(8)];
-        body.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
-        body.truncate(size);
+        let body = if beside {
+            self.bulk.take(size).ok_or(Malformed::Ring)?
+        } else {
+            let mut body = vec![0; size.next_multiple_of(8)];
+            body.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
+            body.truncate(size);
+            body
+        };
         self.read += len;
         self.ring.store(READ_AT, self.read);
         Ok(Popped::Frame(Frame { header, body, handles: Handles::default() }))
@@ -181,11 +202,12 @@ impl Reader {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::transport::bulk::BULK_BYTES;
     use crate::wire::frame::Kind;
 
     fn ring() -> (Writer, Reader, Arc<SharedMap>) {
-        let map = Arc::new(SharedMap::create(RING_BYTES).unwrap().0);
-        (Writer::new(Arc::clone(&map), 0), Reader::new(Arc::clone(&map), 0), map)
+        let map = Arc::new(SharedMap::create(RING_BYTES + BULK_BYTES, RING_BYTES).unwrap().0);
+        (Writer::new(Arc::clone(&map), 0, RING_BYTES), Reader::new(Arc::clone(&map), 0, RING_BYTES), map)
     }
 
     fn pop(reader: &mut Reader, after: u64) -> Option<Frame> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::faults::{self, Point};
 use crate::sys::clock;
 use crate::task::{Call, Registry, Reply, Several, TaskNumber, traces};
-use crate::transport::{FEW_CALLS, Message, Progress, RESULTS_MAX, Run};
+use crate::transport::{FEW_CALLS, Message, Progress, Run};
 use crate::wire::attach::Handles;
 use crate::wire::codec::Source;
 use crate::wire::frame::{Frame, Header, Kind};
@@ -143,7 +143,8 @@ impl<'a> Several<'a> for Stretch<'_, 'a> {
         let (batch, output) = (&*self.batch, &self.worker.output.bytes);
         // The one before a look at the clock is put as all others are.
         let most = batch.left.min(self.calls.saturating_sub(batch.next)).saturating_sub(1) as usize;
-        let room = RESULTS_MAX.min(self.worker.limit).saturating_sub(output.len()) / returned;
+        let room = self.desk.board.room_for_results(output.len() + most * returned);
+        let room = room.min(self.worker.limit).saturating_sub(output.len()) / returned;
         let most = most.min(room);
         if most == 0 || !batch.group?.is_of(returned) || self.sent.is_err() || traces::are_there() {
             return None;
@@ -269,7 +270,7 @@ impl Worker {
         batch.next += 1;
         let handles = std::mem::take(&mut self.output.handles);
         // Handles belong to one value, which travels alone; and what is too much goes in two parts.
-        let most = RESULTS_MAX.min(self.limit);
+        let most = self.desk.board.room_for_results(self.output.bytes.len()).min(self.limit);
         if at > 0 && (!handles.is_empty() || self.output.bytes.len() > most) {
             self.send_results(batch, batch.next - 1, at)?;
         }
@@ -283,9 +284,10 @@ impl Worker {
     /// The call that ran has returned a number. Sends what there is if it is time for that.
     #[inline]
     fn put_number(&mut self, batch: &mut Batch<'_>, bytes: &[u8]) -> io::Result<()> {
-        let most = RESULTS_MAX.min(self.limit);
         let before = self.output.bytes.len();
-        if before > 0 && before + records::OVERHEAD + bytes.len() > most {
+        let after = before + records::OVERHEAD + bytes.len();
+        let most = self.desk.board.room_for_results(after).min(self.limit);
+        if before > 0 && after > most {
             self.send_results(batch, batch.next, before)?;
         }
         let output = &mut self.output.bytes;

@@ -12,14 +12,16 @@ const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
 const NEXT_CALL_AT: usize = REPLIES_BELL_AT + 64;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
-const FRAMES: usize = 256 << 10;
+const FRAMES: usize = 32 << 10;
 const RING: usize = 128 + FRAMES;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
-const RESULTS_AT: usize = REPLIES_AT + RING;
+/// Behind the rings: which calls nobody wants, of 64 chunks, and where those were cut off.
+const CUT_AT: usize = REPLIES_AT + RING + 64 * 128;
+const RESULTS_AT: usize = CUT_AT + 64 * 8;
 const RESULTS: usize = 128 << 10;
-/// Behind the results: which calls nobody wants, of 64 chunks, and where those were cut off.
-const CUT_AT: usize = RESULTS_AT + RESULTS + 64 * 128;
-const END: usize = CUT_AT + 64 * 8;
+/// How much was read of the large bodies, and those.
+const BULK: usize = 64 + (256 << 10);
+const END: usize = RESULTS_AT + RESULTS + 2 * BULK;
 
 /// Where the page is, found by the name of its mapping.
 fn range() -> [usize; 2] {
@@ -90,6 +92,8 @@ fn scribble(what: &str, number: u64, then: &str) -> u64 {
         "how far a run has come" => put(NEXT_CALL_AT + 24, [number]),
         "what is said of barriers" => put(NEXT_CALL_AT + 32, [number]),
         "where calls were cut off" => put(CUT_AT, [number; 64]),
+        "what was read of large bodies" => put(END - 2 * BULK, [number]),
+        "noise in large bodies" => put(END - BULK + 64, noise(number).take(BULK / 8 - 8)),
         "noise in the results" => put(RESULTS_AT, noise(number).take(RESULTS / 8)),
         "states of tasks" => put(SLOTS_AT, noise(number).take(2048)),
         "last words" => put(0, noise(number).take(SLOTS_AT / 8)),
@@ -156,6 +160,7 @@ support::isolated! {
         for number in [0, 8, 47, FRAMES as u64 + 8, 1 << 63, u64::MAX] {
             costs_one_task("a count of what was written", number);
             costs_one_task("a count of what was read", number);
+            costs_one_task("what was read of large bodies", number);
         }
     }
 
@@ -198,7 +203,7 @@ support::isolated! {
             costs_one_task("states of the bells", number);
         }
         for seed in 1..4 {
-            for what in ["states of tasks", "last words", "noise in the ring", "noise"] {
+            for what in ["states of tasks", "last words", "noise in the ring", "noise in large bodies", "noise"] {
                 costs_one_task(what, seed);
             }
         }
