@@ -30,7 +30,8 @@ pub(crate) struct Process {
     pub(super) pid: u32,
     /// Readable when the process has ended.
     pub(super) pidfd: OwnedFd,
-    oom_before: OomCounts,
+    /// What was counted soon after it had started.
+    oom_before: Option<OomCounts>,
     /// Its own control groups. Removed with this, when it has been reaped.
     leaf: Option<Leaf>,
 }
@@ -59,7 +60,6 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
     drop((own, page));
 
-    let oom_before = OomCounts::own();
     let children_before = process::own_children();
     // A script is about workers.
     let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
@@ -70,7 +70,7 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         });
     match spawned {
         Ok((pid, pidfd)) => {
-            let process = Process { pid, pidfd, oom_before, leaf };
+            let process = Process::new(pid, pidfd, leaf);
             Ok(Launched { process: super::Process::Child(process), socket, board })
         }
         Err(error) => {
@@ -192,8 +192,14 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd, room: Option<Reserve
 }
 
 impl Process {
-    pub(super) fn new(pid: u32, pidfd: OwnedFd, oom_before: OomCounts, leaf: Option<Leaf>) -> Process {
-        Process { pid, pidfd, oom_before, leaf }
+    pub(super) fn new(pid: u32, pidfd: OwnedFd, leaf: Option<Leaf>) -> Process {
+        Process { pid, pidfd, oom_before: None, leaf }
+    }
+
+    /// Remembers what its end is to be compared with. That takes longer than anybody should have to wait who has asked for
+    /// its start.
+    pub(super) fn look_around(&mut self) {
+        self.oom_before = Some(OomCounts::own());
     }
 
     /// Kills the worker and everything in its process group.
@@ -213,7 +219,7 @@ impl Process {
         process::kill_group(self.pidfd.as_fd(), self.pid);
         let struck = match &self.leaf {
             Some(leaf) => leaf.ran_out_of_memory(),
-            None => self.oom_before.struck_since(self.pid),
+            None => self.oom_before.as_ref().and_then(|before| before.struck_since(self.pid)),
         };
         let memory_bound = struck == Some(true) && self.leaf.is_some();
         // If there is none, somebody else has waited for it, or a debugger holds it.

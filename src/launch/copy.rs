@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::StartError;
 use crate::sys::fork::{self, Forked};
-use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
 use crate::worker::{Copied, become_template};
@@ -22,7 +21,6 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
     let (socket, theirs) = socket::pair().map_err(failed)?;
     let (board, page) = Board::create().map_err(failed)?;
     let hello = child::hello(worker, 0, None, [0; 16], Role::Template);
-    let oom_before = OomCounts::own();
     let maker = std::process::id();
     // What is left there would be written by the copy as well.
     let _ = io::stdout().flush();
@@ -44,7 +42,7 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
     };
     drop((own, theirs, page));
     let pidfd = process::pidfd(pid).inspect_err(|_| process::put_down(pid)).map_err(failed)?;
-    let process = super::Process::Child(child::Process::new(pid, pidfd, oom_before, None));
+    let process = super::Process::Child(child::Process::new(pid, pidfd, None));
     Ok(Launched { process, socket, board })
 }
 

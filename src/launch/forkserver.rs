@@ -14,7 +14,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{HandshakeError, Panic, StartError};
 use crate::faults::Point;
-use crate::sys::oom::OomCounts;
 use crate::sys::{fd, process, socket};
 use crate::task::{Registry, TaskNumber};
 use crate::transport::{Board, Inbound, Message, Outbound, Piece, Received};
@@ -262,7 +261,6 @@ impl Template {
         let leaf = child::leaf(worker, index)?;
         let letter =
             child::letter(&child::hello(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker))?;
-        let oom_before = OomCounts::own();
         let attached = [own.as_fd(), page.as_fd(), theirs.as_fd()];
         self.asked = true;
         socket::send_with(self.socket.as_fd(), &letter, attached).map_err(failed)?;
@@ -291,7 +289,7 @@ impl Template {
         }
         self.asked = false;
         worker.faults.hit(Point::SpawnAfter).inspect_err(|_| process::put_down(pid)).map_err(failed)?;
-        let process = super::Process::Child(child::Process::new(pid, pidfd, oom_before, leaf));
+        let process = super::Process::Child(child::Process::new(pid, pidfd, leaf));
         Ok(Launched { process, socket, board })
     }
 

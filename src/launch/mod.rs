@@ -121,6 +121,14 @@ impl Process {
         }
     }
 
+    /// To be called once, soon after the start: what a death may come of is told by comparison with what is there now. Of one
+    /// that dies before, that is not known.
+    pub(crate) fn look_around(&mut self) {
+        if let Process::Child(child) = self {
+            child.look_around();
+        }
+    }
+
     /// Ends it, with everything in its process group. A thread is given up: it ends for the pool.
     pub(crate) fn kill(&self) {
         match self {

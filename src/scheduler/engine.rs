@@ -356,6 +356,10 @@ impl Engine {
         self.core().machine.max_workers()
     }
 
+    pub(super) fn may_use(&self, processors: usize) {
+        self.core().machine.may_use(processors);
+    }
+
     pub(crate) fn pending(&self) -> usize {
         let core = self.core();
         core.pending() + self.line.len()

@@ -13,7 +13,7 @@ use crate::faults::Point;
 use crate::launch::{self, Launched, Process, Worker};
 use crate::park;
 use crate::primitive::thread;
-use crate::sys::{process, socket};
+use crate::sys::{cpus, process, socket};
 use crate::transport::{Piece, Wish};
 use crate::wire::frame::{Header, Kind};
 use crate::worker;
@@ -46,6 +46,9 @@ const CUT_OFF: Duration = Duration::from_millis(1);
 /// After so many vain attempts to collect something, it calls again.
 const FRUITLESS: u32 = 4;
 
+/// What is to be looked up after the start of a worker waits for so long: then nobody waits for that start any more.
+const AFTERWARDS: Duration = Duration::from_millis(2);
+
 struct Turn {
     frames: usize,
     bytes: usize,
@@ -67,7 +70,8 @@ pub(crate) fn start(engine: Arc<Engine>) -> Result<(), StartError> {
         if !failed {
             let starts_cost = !engine.worker.inline && engine.worker.forks.is_none();
             let vanguard = if starts_cost { Vanguard::default() } else { Vanguard::none() };
-            Supervisor { stations: Vec::new(), watch: Watch::default(), vanguard, engine }.run();
+            let (stations, watch) = (Vec::new(), Watch::default());
+            Supervisor { stations, watch, vanguard, knows_processors: false, engine }.run();
         }
     };
     let failed = |error| StartError::spawn("start the pool's thread", error);
@@ -83,6 +87,8 @@ struct Supervisor {
     stations: Vec<Station>,
     watch: Watch,
     vanguard: Vanguard,
+    /// It has told the machine which share of the processors is there for it.
+    knows_processors: bool,
 }
 
 /// What the supervisor knows of a lane.
@@ -109,6 +115,8 @@ struct Attended {
     dying: Option<Instant>,
     /// Why it never became a worker, when that is known before its death.
     unborn: Option<StartError>,
+    /// When to look at what surrounds it, once.
+    look_around: Option<Instant>,
 }
 
 impl Supervisor {
@@ -154,6 +162,7 @@ impl Supervisor {
                 continue;
             }
             self.kill_the_deaf(now);
+            self.look_around(now);
             if !idle {
                 continue;
             }
@@ -161,8 +170,9 @@ impl Supervisor {
             let workers = || self.stations.iter().filter_map(|station| station.worker.as_ref());
             let deaf = workers().filter_map(|worker| worker.deaf).min();
             let collect = workers().filter_map(|worker| worker.collect).min();
+            let look = workers().filter_map(|worker| worker.look_around).min();
             let rest = (!unheard.is_empty()).then_some(now);
-            let until = [wake, deaf, collect, rest, self.vanguard.until()].into_iter().flatten().min();
+            let until = [wake, deaf, collect, look, rest, self.vanguard.until()].into_iter().flatten().min();
             self.hear(until);
             let now = if collect.is_some() { Instant::now() } else { now };
             let due = self.lanes(|worker| worker.collect.is_some_and(|at| at <= now));
@@ -274,6 +284,7 @@ impl Supervisor {
             deaf: None,
             dying: None,
             unborn: None,
+            look_around: Some(Instant::now() + AFTERWARDS),
         });
         self.engine.attach(lane, link);
         Ok(())
@@ -305,6 +316,19 @@ impl Supervisor {
                 let message = "it closed its channel and went on running".to_owned();
                 self.engine.tell([Event::Violated { lane: LaneNo(index), message }]);
                 worker.process.kill();
+            }
+        }
+    }
+
+    /// Looks up what did not have to be known at the start of workers.
+    fn look_around(&mut self, now: Instant) {
+        let workers = self.stations.iter_mut().filter_map(|station| station.worker.as_mut());
+        for worker in workers.filter(|worker| worker.look_around.is_some_and(|at| at <= now)) {
+            worker.look_around = None;
+            worker.process.look_around();
+            if !self.knows_processors {
+                self.knows_processors = true;
+                self.engine.may_use(cpus::available());
             }
         }
     }

@@ -37,8 +37,9 @@ pub(crate) fn from_override(text: Option<&OsStr>) -> Option<Result<usize, String
     })
 }
 
-/// The CPUs that the calling thread may run on, which is what a child of it inherits.
-fn affinity() -> usize {
+/// The CPUs that the calling thread may run on, which is what a child of it inherits; the share of time that it has there
+/// takes some looking for.
+pub(crate) fn affinity() -> usize {
     match rustix::thread::sched_getaffinity(None) {
         Ok(set) => set.count() as usize,
         // The kernel refuses on machines with more CPUs than the set has room for; the standard library copes.

@@ -137,14 +137,6 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
 
 /// The rest of a worker's life, in a program that is as `main` would find it.
 pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board) -> ! {
-    if hello.is_tied() {
-        if vigil::start(parent).is_err() {
-            end(71);
-        }
-    } else {
-        // It goes on to the end of its task without its parent.
-        drop(parent);
-    }
     if let Some(alone) = &hello.alone
         && alone.fingerprint != Registry::get().fingerprint()
     {
@@ -154,15 +146,25 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         end(73);
     }
     let desk = Desk::new(board);
-    panic::serve_with_last_words(Arc::clone(&desk));
-    let served = serve(Serve {
+    let settle = {
+        let desk = Arc::clone(&desk);
+        move || {
+            // Who is not tied goes on to the end of its task without its parent.
+            if hello.is_tied() && vigil::start(parent).is_err() {
+                end(71);
+            }
+            panic::serve_with_last_words(desk);
+        }
+    };
+    let start = Serve {
         socket,
         desk,
         limit: hello.limit,
         work: if hello.alone.is_some() { Work::Once } else { Work::Pool },
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
-    });
+    };
+    let served = serve(start, settle);
     // Runs what was registered for the exit of this process, unlike the `_exit` of a crash.
     end(if hello.alone.is_some() { served.code } else { 0 })
 }

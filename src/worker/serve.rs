@@ -47,9 +47,10 @@ pub(crate) struct Served {
     pub(crate) code: i32,
 }
 
-/// Runs what comes until told to end, or until nobody listens any more.
+/// Runs what comes until told to end, or until nobody listens any more. What must be there before anything of the
+/// program's runs, `settle` does: it takes some time, in which the parent can hear that this worker is ready.
 #[must_use]
-pub(crate) fn serve(serve: Serve) -> Served {
+pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let Serve { socket, desk, limit, work, mut initializer, max_rss } = serve;
     let board = &desk.board;
     let mut inbound = match work {
@@ -66,6 +67,7 @@ pub(crate) fn serve(serve: Serve) -> Served {
     {
         return worker.end();
     }
+    settle();
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
     {

@@ -76,14 +76,17 @@ pub(super) fn run(hello: &Hello, maker: u32, parent: Option<OwnedFd>, socket: Ow
     }
     place::take_thread(Place { index: 0, depth: hello.depth });
     panic::serve();
-    let served = serve(Serve {
-        socket,
-        desk: Desk::new(board),
-        limit: hello.limit,
-        work: Work::Prepare,
-        initializer: hello.initializer,
-        max_rss: 0,
-    });
+    let served = serve(
+        Serve {
+            socket,
+            desk: Desk::new(board),
+            limit: hello.limit,
+            work: Work::Prepare,
+            initializer: hello.initializer,
+            max_rss: 0,
+        },
+        || {},
+    );
     let socket = served.channel;
     if parent.is_some() {
         // Until now the thread that has made it waited for it. That is the program's own, and may end before the program.

@@ -17,5 +17,5 @@ pub(crate) fn serve_here(place: Place, work: Serve) -> OwnedFd {
     process::unblock_signals();
     place::take_thread(place);
     panic::serve();
-    serve(work).channel
+    serve(work, || {}).channel
 }

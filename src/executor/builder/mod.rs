@@ -591,7 +591,7 @@ impl Builder {
         check_surroundings(&self.env, self.current_dir.as_deref())?;
         Ok(Settings {
             max_workers,
-            processors: cpus::available(),
+            processors: cpus::affinity(),
             min_workers: self.min_workers,
             idle_timeout: self.idle_timeout,
             max_worker_age: self.max_worker_age,

@@ -354,6 +354,11 @@ impl<J: Clone, R> Machine<J, R> {
         self.settings.max_workers
     }
 
+    /// So many processors are there for the workers.
+    pub(crate) fn may_use(&mut self, processors: usize) {
+        self.settings.processors = processors;
+    }
+
     /// Accepted and not settled.
     pub(crate) fn pending(&self) -> usize {
         self.tasks.len() - self.outlived
