@@ -1,9 +1,11 @@
 //! Stack overflow in a worker: Rust installs its handler between the start of the program and `main`, so a
 //! worker that never reaches `main` installs this one, which ends in the same SIGABRT.
 
+use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::process::Resource;
 
 /// The addresses below the stack of the thread that runs tasks.
 static GUARD: OnceLock<std::ops::Range<usize>> = OnceLock::new();
@@ -16,7 +18,7 @@ const ALT_STACK: usize = 64 << 10;
 /// Makes an overflow of the calling thread's stack call `on_overflow` and abort, unless somebody handles
 /// SIGSEGV already. `on_overflow` runs in a signal handler.
 pub(crate) fn watch(on_overflow: fn()) {
-    let Some(lowest) = lowest_address() else { return };
+    let Some(lowest) = below_arguments().or_else(lowest_address) else { return };
     // In a copy of a worker they are there already, and the same: it runs its tasks on the same stack.
     let _ = (GUARD.set(lowest.saturating_sub(GAP)..lowest + 4096), ON_OVERFLOW.set(on_overflow));
     // Memory of its own, which is none before it is used. That may be until the process ends.
@@ -41,6 +43,21 @@ pub(crate) fn watch(on_overflow: fn()) {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
+}
+
+/// The same of the main thread's stack, if that is what this is called on, without a look at all mappings of the process:
+/// its uppermost bytes are the name that the program was started by, and a word.
+fn below_arguments() -> Option<usize> {
+    // SAFETY: it reads a number; and if that is none, the kernel has put the name there, which ends with a zero.
+    let name = unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        (!name.is_null()).then(|| CStr::from_ptr(name))?
+    };
+    let end = name.as_ptr() as usize + name.count_bytes() + 1 + size_of::<usize>();
+    let top = end.next_multiple_of(super::pages::page_size());
+    let size = rustix::process::getrlimit(Resource::Stack).current?;
+    let lowest = top.checked_sub(usize::try_from(size).ok()?)?;
+    (lowest..top).contains(&(&raw const lowest as usize)).then_some(lowest)
 }
 
 /// The lowest address that the calling thread's stack can grow to.

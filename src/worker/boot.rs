@@ -146,14 +146,15 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         end(73);
     }
     let desk = Desk::new(board);
+    // Who is not tied goes on to the end of its task without its parent.
+    let vigil = hello.is_tied().then(|| vigil::start(parent).unwrap_or_else(|_| end(71)));
     let settle = {
         let desk = Arc::clone(&desk);
         move || {
-            // Who is not tied goes on to the end of its task without its parent.
-            if hello.is_tied() && vigil::start(parent).is_err() {
-                end(71);
-            }
             panic::serve_with_last_words(desk);
+            if let Some(vigil) = vigil {
+                vigil.wait();
+            }
         }
     };
     let start = Serve {

@@ -11,8 +11,11 @@ use std::thread;
 
 use crate::sys::{fd, process};
 
-/// Returns when the vigil is kept, whatever tasks do to their process from then on.
-pub(crate) fn start(parent: OwnedFd) -> io::Result<()> {
+/// It begins. [`wait`](Vigil::wait) before anything runs that may get in its way.
+#[must_use]
+pub(crate) struct Vigil(mpsc::Receiver<()>);
+
+pub(crate) fn start(parent: OwnedFd) -> io::Result<Vigil> {
     let (settled, is_settled) = mpsc::sync_channel(1);
     let watch = move || {
         process::block_signals();
@@ -26,7 +29,13 @@ pub(crate) fn start(parent: OwnedFd) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("procpool-vigil".to_owned()).stack_size(64 << 10).spawn(watch)?;
-    // Fails only with the thread, which then ends the process.
-    let _ = is_settled.recv();
-    Ok(())
+    Ok(Vigil(is_settled))
+}
+
+impl Vigil {
+    /// Returns when the vigil is kept, whatever tasks do to their process from then on.
+    pub(crate) fn wait(self) {
+        // Fails only with the thread, which then ends the process.
+        let _ = self.0.recv();
+    }
 }
