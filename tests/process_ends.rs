@@ -226,7 +226,7 @@ support::isolated! {
         let small = Process::new(close_the_channel, 100).start().expect("a process");
         assert_eq!(small.join_timeout(SOON), Some(ExitCause::Code(0)));
         assert_eq!(small.result().expect("a value"), [7; 100]);
-        let large = Process::new(close_the_channel, 100_000).start().expect("a process");
+        let large = Process::new(close_the_channel, 1_000_000).start().expect("a process");
         assert_eq!(large.join_timeout(SOON), Some(ExitCause::Code(0)));
         let error = large.result().expect_err("its result is lost");
         assert_eq!((error.ran(), error.exit().expect("an exit").phase()), (Ran::Yes, Phase::Replying));

@@ -22,7 +22,7 @@ pub(crate) const READY: u8 = 5;
 const HELLO: u8 = 1;
 const NONCE: [u8; 16] = [0xab; 16];
 /// At least the size of the page that parent and worker share.
-const PAGE: u64 = 256 << 10;
+const PAGE: u64 = 1 << 20;
 
 /// A marker that goes with [`Letter::right`] and names us as the parent.
 pub(crate) fn mark() -> String {
