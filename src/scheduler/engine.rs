@@ -157,14 +157,15 @@ impl Engine {
         let mut core = self.core();
         let mut effects = std::mem::take(&mut core.effects);
         let answer = decide(&mut core, &mut effects, &mut later);
+        let mut followed = Vec::new();
         while !effects.is_empty() || self.hand_on(&mut core, &mut effects, &mut later) {
-            let mut followed = Vec::new();
             for effect in effects.drain(..) {
                 if let Some(event) = self.perform(&mut core, effect, &mut later) {
                     core.machine.step(Instant::now(), event, &mut followed);
                 }
             }
-            std::mem::swap(&mut effects, &mut followed);
+            // The one that has memory keeps it for the next step.
+            effects.append(&mut followed);
         }
         core.effects = effects;
         let wake = core.machine.wake();
@@ -262,7 +263,11 @@ impl Engine {
     }
 
     /// Tells the machine what a worker said, before anybody else listens to that worker.
-    pub(super) fn tell_from(&self, listener: MutexGuard<'_, Listener>, events: Vec<Event<Reply>>) {
+    pub(super) fn tell_from(
+        &self,
+        listener: MutexGuard<'_, Listener>,
+        events: impl IntoIterator<Item = Event<Reply>>,
+    ) {
         let later = self.note(events);
         drop(listener);
         self.finish(later);

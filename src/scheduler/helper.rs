@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::park;
 use crate::primitive::{AtomicBool, MODELLED, MutexGuard};
 use crate::transport::{Bell, Wish};
@@ -120,7 +122,7 @@ impl Engine {
 
     /// Tells the machine what is in the ring. Says whether there was something.
     fn listen_for(&self, lane: LaneNo, mut listener: MutexGuard<'_, Listener>) -> bool {
-        let mut events = Vec::new();
+        let mut events = SmallVec::<[_; 1]>::new();
         while let Heard::Event(event) = listener.hear_express(lane) {
             events.push(event);
         }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
 use crate::faults::Point;
 use crate::worker_event::WorkerEvent;
 
@@ -19,10 +21,10 @@ pub(super) struct Later {
     pub(super) told: Vec<Told>,
     pub(super) events: Vec<WorkerEvent>,
     /// Dropped outside: their permits wake those who wait for room.
-    pub(super) jobs: Vec<Job>,
+    pub(super) jobs: SmallVec<[Job; 1]>,
     /// Likewise.
     pub(super) permits: Vec<Admission>,
-    pub(super) links: Vec<Arc<Link>>,
+    pub(super) links: SmallVec<[Arc<Link>; 2]>,
     pub(super) wakers: Vec<Waker>,
     pub(super) call: bool,
     pub(super) closed: bool,
