@@ -98,6 +98,36 @@ fn until_panic(mut results: impl Iterator<Item = Result<u64, procpool::TaskError
 support::isolated! {
     timeout = 60;
 
+    fn numbers_before_a_panic_or_a_pause_of_the_input_are_all_there() {
+        let pool = ProcessPoolExecutor::builder().max_workers(WORKERS).build().expect("a pool");
+        for (at, chunksize) in [0, 1, 31, 32, 33, 64, 1000].into_iter().flat_map(|at| [(at, 1), (at, 10), (at, 100)]) {
+            let input = (0..2000).inspect(|&n| assert!(n != at, "the input panics"));
+            let mut results = pool.map(square, input).chunksize(chunksize).into_iter();
+            let mut given = Vec::new();
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                results.by_ref().for_each(|result| given.push(result.expect("a square")));
+            }));
+            assert!(panicked.is_err() && results.next().is_none(), "the panic comes once, and nothing after it");
+            assert!(given.into_iter().eq((0..at).map(|n| n * n)), "at {at}, chunks of {chunksize}");
+
+            let mut pauses = at;
+            let mut next = 0..1100;
+            let paused = stream::poll_fn(|context| {
+                if next.start >= pauses {
+                    pauses += 41;
+                    context.waker().wake_by_ref();
+                    return std::task::Poll::Pending;
+                }
+                std::task::Poll::Ready(next.next())
+            });
+            let results = pool.map_stream(square, paused).chunksize(chunksize).try_collect::<Vec<_>>();
+            let results = smol::block_on(results).expect("all of them");
+            assert!(results.into_iter().eq((0..1100).map(|n| n * n)), "pauses at {at}, chunks of {chunksize}");
+        }
+        let many = pool.map(square, 0..250_000).chunksize(100_000).into_iter().map(|result| result.expect("a square"));
+        assert!(many.eq((0..250_000).map(|n| n * n)), "a chunk is more than one message");
+    }
+
     fn the_items_before_a_panic_of_the_input_are_delivered_whatever_the_chunks() {
         let pool = pool();
         for at in [0, 3, 7, 300] {

@@ -223,9 +223,11 @@ support::isolated! {
         let error = process.result().expect_err("no result");
         assert!(matches!(error.kind(), TaskErrorKind::Protocol { .. }), "{error}");
         // A small result does not need the channel.
-        let small = Process::new(close_the_channel, 100).start().expect("a process");
-        assert_eq!(small.join_timeout(SOON), Some(ExitCause::Code(0)));
-        assert_eq!(small.result().expect("a value"), [7; 100]);
+        for len in [100, 10_000] {
+            let small = Process::new(close_the_channel, len).start().expect("a process");
+            assert_eq!(small.join_timeout(SOON), Some(ExitCause::Code(0)));
+            assert!(small.result().expect("a value") == vec![7; len]);
+        }
         let large = Process::new(close_the_channel, 1_000_000).start().expect("a process");
         assert_eq!(large.join_timeout(SOON), Some(ExitCause::Code(0)));
         let error = large.result().expect_err("its result is lost");

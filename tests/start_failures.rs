@@ -131,6 +131,33 @@ support::isolated! {
         }
     }
 
+    fn who_keeps_submitting_to_a_pool_that_breaks_is_refused() {
+        let ledger = Ledger::create();
+        let path = ledger.path();
+        for how in ["error", "kill"] {
+            let pool = ProcessPoolExecutor::builder().max_workers(2).initializer(fail_by, (path.as_str(), how));
+            let pool = pool.build().expect("a pool");
+            let until = Instant::now() + Duration::from_secs(20);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        let mut futures = Vec::new();
+                        while let Ok(future) = pool.try_submit(own_pid, ()) {
+                            futures.push(future);
+                            assert!(Instant::now() < until, "it takes tasks for ever");
+                            if futures.len() >= 10_000 {
+                                futures.drain(..9_999).for_each(drop);
+                            }
+                        }
+                        for future in futures {
+                            assert_eq!(future.result().expect_err("nobody to run it").ran(), Ran::No);
+                        }
+                    });
+                }
+            });
+        }
+    }
+
     fn tasks_wait_for_a_worker_whose_start_takes_its_time() {
         let ledger = Ledger::create();
         let pool = ProcessPoolExecutor::builder()

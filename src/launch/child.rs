@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use rustix::process::WaitIdStatus;
 
@@ -197,9 +198,15 @@ impl Process {
     }
 
     /// Remembers what its end is to be compared with. That takes longer than anybody should have to wait who has asked for
-    /// its start.
+    /// its start. If it is about to end already, it may be counted among those before it, and nothing is known.
     pub(super) fn look_around(&mut self) {
-        self.oom_before = Some(OomCounts::own());
+        if self.leaf.is_some() || self.oom_before.is_some() {
+            return;
+        }
+        let counts = OomCounts::own();
+        let ends = process::is_exiting(self.pid)
+            || matches!(process::ends_by(self.pidfd.as_fd(), Instant::now()), Ok(true));
+        self.oom_before = (!ends).then_some(counts);
     }
 
     /// Kills the worker and everything in its process group.

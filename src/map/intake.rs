@@ -58,7 +58,7 @@ const CHUNK: (Duration, usize) = (Duration::from_millis(1), 8192);
 const SINGLE: (Duration, usize) = (Duration::from_micros(200), 512);
 /// Items between two looks at the clock.
 const LOOKS: usize = 32;
-/// A chunk is closed with so many bytes: with a last item that is no larger, it goes through the ring.
+/// A chunk is closed with so many bytes: with a last item of 1 KiB at the most, it goes beside the ring.
 const CHUNK_BYTES: usize = 127 << 10;
 
 impl Chunks {
@@ -273,7 +273,8 @@ where
                 }
             };
             if ended.is_some() || left == 0 || most == room || bundle.bytes() >= CHUNK_BYTES {
-                self.send(std::mem::replace(&mut bundle, empty(left)));
+                let next = if ended.is_some() || left == 0 { Bundle::default() } else { empty(left) };
+                self.send(std::mem::replace(&mut bundle, next));
             }
             if let Some(ended) = ended {
                 self.source.ended |= ended;

@@ -148,10 +148,11 @@ impl Keeper {
 
     fn start(&mut self, order: Order, ordered: Ordered) -> Result<(), (StartError, Ordered)> {
         let Order { worker, errand, description, start_timeout } = order;
-        let Launched { process, socket, board } = match launch(&worker, 0) {
+        let Launched { mut process, socket, board } = match launch(&worker, 0) {
             Ok(launched) => launched,
             Err(error) => return Err((error, ordered)),
         };
+        process.look_around();
         let pidfd = process.ended().try_clone_to_owned();
         let pidfd = match pidfd {
             Ok(pidfd) => pidfd,

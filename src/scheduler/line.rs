@@ -107,7 +107,7 @@ impl Line {
         let mut inbox = self.inbox();
         let number = inbox.next;
         // Numbers that are as far apart as their lower halves tell are kept apart by not waiting here.
-        if !inbox.held || number - inbox.since > u64::from(u32::MAX) {
+        if !inbox.held || number - inbox.since >= u64::from(u32::MAX) {
             return Err((order, permit));
         }
         inbox.next += 1;

@@ -183,7 +183,9 @@ impl Engine {
             (true, false) | (false, true) => return false,
         }
         let most = core.batches.most(self.line.len(), core.machine.max_workers());
-        self.hand_on_portions(core, Some(appetite), most, later);
+        // A machine that takes anything refuses it: then the line is let go first, or others could put more there for ever.
+        let count = (appetite < usize::MAX).then_some(appetite);
+        self.hand_on_portions(core, count, most, later);
         core.machine.dispatch(Instant::now(), effects);
         true
     }

@@ -13,7 +13,7 @@ use crate::faults::Point;
 use crate::launch::{self, Launched, Process, Worker};
 use crate::park;
 use crate::primitive::thread;
-use crate::sys::{cpus, process, socket};
+use crate::sys::{process, socket};
 use crate::transport::{Piece, Wish};
 use crate::wire::frame::{Header, Kind};
 use crate::worker;
@@ -24,6 +24,8 @@ use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
 use super::poller::{Ready, Token, What};
 use super::start::Start;
+use super::station::{Attended, Station};
+use super::surroundings::Surroundings;
 use super::vanguard::Vanguard;
 use super::watch::{TEMPLATE, Watch};
 
@@ -46,9 +48,6 @@ const CUT_OFF: Duration = Duration::from_millis(1);
 /// After so many vain attempts to collect something, it calls again.
 const FRUITLESS: u32 = 4;
 
-/// What is to be looked up after the start of a worker waits for so long: then nobody waits for that start any more.
-const AFTERWARDS: Duration = Duration::from_millis(2);
-
 struct Turn {
     frames: usize,
     bytes: usize,
@@ -70,8 +69,14 @@ pub(crate) fn start(engine: Arc<Engine>) -> Result<(), StartError> {
         if !failed {
             let starts_cost = !engine.worker.inline && engine.worker.forks.is_none();
             let vanguard = if starts_cost { Vanguard::default() } else { Vanguard::none() };
-            let (stations, watch) = (Vec::new(), Watch::default());
-            Supervisor { stations, watch, vanguard, knows_processors: false, engine }.run();
+            Supervisor {
+                stations: Vec::new(),
+                watch: Watch::default(),
+                vanguard,
+                surroundings: Surroundings::default(),
+                engine,
+            }
+            .run();
         }
     };
     let failed = |error| StartError::spawn("start the pool's thread", error);
@@ -87,36 +92,7 @@ struct Supervisor {
     stations: Vec<Station>,
     watch: Watch,
     vanguard: Vanguard,
-    /// It has told the machine which share of the processors is there for it.
-    knows_processors: bool,
-}
-
-/// What the supervisor knows of a lane.
-#[derive(Default)]
-struct Station {
-    life: u32,
-    worker: Option<Attended>,
-}
-
-/// A worker that has not been reaped.
-struct Attended {
-    process: Process,
-    link: Arc<Link>,
-    /// Its turn ended before all that it had said was heard. What is left may have been read from the socket
-    /// already, which is then quiet.
-    unheard: bool,
-    /// It does not call: its replies are collected at this time.
-    collect: Option<Instant>,
-    /// How often that was in vain, in a row.
-    fruitless: u32,
-    /// It has closed its channel, and is killed at this time if it still lives and is not about to end.
-    deaf: Option<Instant>,
-    /// Until then it may be about to.
-    dying: Option<Instant>,
-    /// Why it never became a worker, when that is known before its death.
-    unborn: Option<StartError>,
-    /// When to look at what surrounds it, once.
-    look_around: Option<Instant>,
+    surroundings: Surroundings,
 }
 
 impl Supervisor {
@@ -170,9 +146,11 @@ impl Supervisor {
             let workers = || self.stations.iter().filter_map(|station| station.worker.as_ref());
             let deaf = workers().filter_map(|worker| worker.deaf).min();
             let collect = workers().filter_map(|worker| worker.collect).min();
-            let look = workers().filter_map(|worker| worker.look_around).min();
             let rest = (!unheard.is_empty()).then_some(now);
-            let until = [wake, deaf, collect, look, rest, self.vanguard.until()].into_iter().flatten().min();
+            let until = [wake, deaf, collect, self.surroundings.until(), rest, self.vanguard.until()]
+                .into_iter()
+                .flatten()
+                .min();
             self.hear(until);
             let now = if collect.is_some() { Instant::now() } else { now };
             let due = self.lanes(|worker| worker.collect.is_some_and(|at| at <= now));
@@ -237,6 +215,8 @@ impl Supervisor {
     }
 
     fn launch(&mut self, lane: LaneNo) {
+        // Several starts take long together, and what is looked up late may tell nothing any more.
+        self.look_around(Instant::now());
         if self.stations.len() <= lane.0 {
             self.stations.resize_with(lane.0 + 1, Station::default);
         }
@@ -284,8 +264,8 @@ impl Supervisor {
             deaf: None,
             dying: None,
             unborn: None,
-            look_around: Some(Instant::now() + AFTERWARDS),
         });
+        self.surroundings.has_started(lane);
         self.engine.attach(lane, link);
         Ok(())
     }
@@ -322,13 +302,9 @@ impl Supervisor {
 
     /// Looks up what did not have to be known at the start of workers.
     fn look_around(&mut self, now: Instant) {
-        let workers = self.stations.iter_mut().filter_map(|station| station.worker.as_mut());
-        for worker in workers.filter(|worker| worker.look_around.is_some_and(|at| at <= now)) {
-            worker.look_around = None;
-            worker.process.look_around();
-            if !self.knows_processors {
-                self.knows_processors = true;
-                self.engine.may_use(cpus::available());
+        while let Some(lane) = self.surroundings.next(now, &self.engine) {
+            if let Some(worker) = &mut self.stations[lane.0].worker {
+                worker.process.look_around();
             }
         }
     }

@@ -37,8 +37,7 @@ pub(crate) fn from_override(text: Option<&OsStr>) -> Option<Result<usize, String
     })
 }
 
-/// The CPUs that the calling thread may run on, which is what a child of it inherits; the share of time that it has there
-/// takes some looking for.
+/// The CPUs that the calling thread may run on, which is what a child of it inherits. Quicker than [`available`].
 pub(crate) fn affinity() -> usize {
     match rustix::thread::sched_getaffinity(None) {
         Ok(set) => set.count() as usize,

@@ -38,8 +38,8 @@ impl OomCounts {
         OomCounts { group: group_in(&groups_of(&pid.to_string())), machine: machine() }
     }
 
-    /// Whether the killer struck since then; `self` is of the parent at the start of a worker, `pid` the dead
-    /// worker. `None` where nothing can be read.
+    /// Whether the killer struck since then; `self` is of the parent soon after the start of a worker, `pid`
+    /// the dead worker. `None` where nothing can be read.
     pub(crate) fn struck_since(&self, pid: u32) -> Option<bool> {
         if self.machine.is_some() && self.machine == machine() {
             return Some(false);

@@ -32,14 +32,29 @@ pub(super) struct Bulk {
     read: u64,
     /// The memory can be used; nobody knows before somebody tries.
     there: Option<bool>,
+    /// The writer would use it.
+    wanted: bool,
 }
 
 impl Bulk {
     pub(super) fn new(map: Arc<SharedMap>, at: usize) -> Bulk {
-        Bulk { map, at, passed: 0, read: 0, there: None }
+        Bulk { map, at, passed: 0, read: 0, there: None, wanted: false }
     }
 
-    fn is_there(&mut self) -> bool {
+    /// Whether the writer can use it, which it would like to.
+    pub(super) fn is_there(&mut self) -> bool {
+        self.wanted |= self.there.is_none();
+        self.there == Some(true)
+    }
+
+    /// Gets the memory that the writer would like to use. That is a call of the kernel.
+    pub(super) fn extend(&mut self) {
+        if std::mem::take(&mut self.wanted) {
+            self.populate();
+        }
+    }
+
+    fn populate(&mut self) -> bool {
         let (map, at) = (&self.map, self.at);
         *self.there.get_or_insert_with(|| map.populate(at, BULK_BYTES))
     }
@@ -83,7 +98,7 @@ impl Bulk {
 
     /// The next body, which has so many bytes. `None` if that is too many, or there is no memory.
     pub(super) fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        if len > BODY_MAX || !self.is_there() {
+        if len > BODY_MAX || !self.populate() {
             return None;
         }
         let words = len.div_ceil(8);
@@ -104,7 +119,10 @@ mod test {
 
     fn ends() -> (Bulk, Bulk, Arc<SharedMap>) {
         let map = Arc::new(SharedMap::create(BULK_BYTES, 64).unwrap().0);
-        (Bulk::new(Arc::clone(&map), 0), Bulk::new(Arc::clone(&map), 0), map)
+        let mut writer = Bulk::new(Arc::clone(&map), 0);
+        assert!(!writer.put(b"early"), "nobody has asked for memory");
+        writer.extend();
+        (writer, Bulk::new(Arc::clone(&map), 0), map)
     }
 
     fn body(seed: usize, len: usize) -> Vec<u8> {

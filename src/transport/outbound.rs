@@ -106,6 +106,9 @@ impl Outbound {
             self.bell.announce();
         }
         self.bell.ring();
+        if let Some(ring) = &mut self.ring {
+            ring.extend();
+        }
         sent
     }
 

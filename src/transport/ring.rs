@@ -23,14 +23,15 @@ const READ_AT: usize = 64;
 const FRAMES_AT: usize = 128;
 
 /// Words of frames.
-const WORDS: usize = 4 << 10;
+const WORDS: usize = 6 << 10;
 const CAPACITY: u64 = 8 * WORDS as u64;
 
 /// The size of a ring in shared memory.
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
 
-/// Larger bodies lie beside the ring.
+/// Larger bodies lie beside the ring; or, as long as there is no memory there, only those that would fill too much of it.
 const INLINE_MAX: usize = 2 << 10;
+const INLINE_AT_NEED: usize = 16 << 10;
 
 /// In the first word of a frame: its body lies there.
 const BESIDE: u64 = 1 << 63;
@@ -98,7 +99,10 @@ impl Writer {
         if body.len() > BODY_MAX || header.handles > 0 {
             return false;
         }
-        let beside = body.len() > INLINE_MAX;
+        let beside = body.len() > INLINE_MAX && self.bulk.is_there();
+        if !beside && body.len() > INLINE_AT_NEED {
+            return false;
+        }
         let inline = if beside { &[] } else { body };
         let len = 8 * (HEAD + inline.len().div_ceil(8)) as u64;
         if !self.has_room(len) {
@@ -128,6 +132,11 @@ impl Writer {
         self.written += len;
         self.ring.store(WRITTEN_AT, self.written);
         true
+    }
+
+    /// To be called after frames have been put, where nobody waits for this thread: they may ask for memory.
+    pub(crate) fn extend(&mut self) {
+        self.bulk.extend();
     }
 
     /// A reader that claims to have read what was not written has no room either.
@@ -207,7 +216,10 @@ mod test {
 
     fn ring() -> (Writer, Reader, Arc<SharedMap>) {
         let map = Arc::new(SharedMap::create(RING_BYTES + BULK_BYTES, RING_BYTES).unwrap().0);
-        (Writer::new(Arc::clone(&map), 0, RING_BYTES), Reader::new(Arc::clone(&map), 0, RING_BYTES), map)
+        let mut writer = Writer::new(Arc::clone(&map), 0, RING_BYTES);
+        assert!(!writer.bulk.is_there());
+        writer.extend();
+        (writer, Reader::new(Arc::clone(&map), 0, RING_BYTES), map)
     }
 
     fn pop(reader: &mut Reader, after: u64) -> Option<Frame> {
@@ -249,10 +261,12 @@ mod test {
     fn a_writer_and_a_reader_at_once_lose_nothing() {
         let (mut writer, mut reader, _map) = ring();
         const FRAMES: u64 = if cfg!(miri) { 300 } else { 200_000 };
+        // Some lie beside the ring.
+        let size = |seq: u64| if seq.is_multiple_of(16) { seq * 37 % 9000 } else { seq % 50 } as usize;
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for seq in 0..FRAMES {
-                    while !writer.push(0, done(seq), &body(seq, (seq % 50) as usize)) {
+                    while !writer.push(0, done(seq), &body(seq, size(seq))) {
                         std::thread::yield_now();
                     }
                 }
@@ -264,7 +278,7 @@ mod test {
                         None => std::thread::yield_now(),
                     }
                 };
-                assert_eq!((frame.header.seq, frame.body), (seq, body(seq, (seq % 50) as usize)));
+                assert_eq!((frame.header.seq, frame.body), (seq, body(seq, size(seq))));
             }
         });
     }
@@ -307,5 +321,38 @@ mod test {
             map.word(word).store(before, Relaxed);
         }
         assert_eq!(pop(&mut reader, 0).unwrap().body, b"four");
+        // A body that is said to lie beside the ring is as long as may lie there, or none.
+        for (len, expected) in [(0, Some(0)), (8, Some(8)), (BODY_MAX, Some(BODY_MAX)), (BODY_MAX + 1, None)]
+        {
+            let (mut writer, mut reader, map) = ring();
+            assert!(writer.push(0, done(1), b""));
+            map.word(FRAMES_AT).store(BESIDE, Relaxed);
+            map.word(FRAMES_AT + 8 + 24).store(len as u64, Relaxed);
+            assert_eq!(reader.pop(0, u64::MAX).ok().and_then(size), expected, "{len}");
+        }
+        let (mut writer, mut reader, map) = ring();
+        assert!(writer.push(0, done(1), b""));
+        map.word(FRAMES_AT).store(BESIDE | 1 << 62, Relaxed);
+        assert_eq!(reader.pop(0, 64), Ok(Popped::Later), "it waits for what was never sent");
+    }
+
+    fn size(popped: Popped) -> Option<usize> {
+        match popped {
+            Popped::Frame(frame) => Some(frame.body.len()),
+            Popped::Later | Popped::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn without_memory_beside_the_ring_bodies_of_some_size_lie_in_it() {
+        let (mut writer, mut reader, map) = ring();
+        let alone = &mut Writer::new(map, 0, RING_BYTES);
+        for (writer, large) in [(alone, false), (&mut writer, true)] {
+            writer.written = reader.read;
+            assert!(writer.push(0, done(1), &[7; 16 << 10]));
+            assert_eq!(writer.push(0, done(2), &[8; 17 << 10]), large);
+            assert_eq!(pop(&mut reader, 0).unwrap().body, [7; 16 << 10]);
+            assert_eq!(pop(&mut reader, 0).map(|frame| frame.body), large.then(|| vec![8; 17 << 10]));
+        }
     }
 }

@@ -51,6 +51,7 @@ impl Speaker {
         if !handles.is_empty() {
             return self.say_aloud(header, body, handles);
         }
+        self.ring.extend();
         if !self.ring.push(self.sent, header, body) {
             return self.say_aloud(header, body, &[]);
         }

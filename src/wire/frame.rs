@@ -1,7 +1,7 @@
 //! Frames: a header of fixed size, then a body. The same shape both ways.
 //!
 //! Whoever reads treats the other side as hostile: the length is checked against a limit before anything is
-//! allocated, and the buffer of a body grows with the bytes that arrive: doubled at first, and from 4 MiB on to 16 times that.
+//! allocated, and the buffer of a body grows with the bytes that arrive, to 64 times those.
 
 use crate::sys::pages;
 
@@ -263,9 +263,9 @@ pub(crate) struct Decoder {
 /// The first allocation for a body whose length is only claimed.
 const FIRST: usize = 64 << 10;
 
-/// Once that has come, so many more bytes are believed to come as well, or many times what there is: there is room for
-/// them at once, which costs nothing before it is filled. Memory that has to move as it grows costs more.
-const BELIEVED: usize = 256 << 20;
+/// For so many times what has come there is room at once, which costs nothing before it is filled: memory that has to move
+/// as it grows costs more.
+const BELIEVED: usize = 64;
 
 impl Decoder {
     pub(crate) fn new(limit: u64) -> Decoder {
@@ -301,7 +301,7 @@ impl Decoder {
         let Some(Frame { header, body, .. }) = &mut self.arriving else { return Ok(None) };
         let missing = header.len - body.len() as u64;
         if body.len() == body.capacity() && missing > 0 {
-            let growth = if body.is_empty() { FIRST } else { BELIEVED.max(15 * body.len()) };
+            let growth = if body.is_empty() { FIRST } else { (BELIEVED - 1).saturating_mul(body.len()) };
             let more = usize::try_from(missing.min(growth as u64)).map_err(|_| Malformed::OutOfMemory)?;
             pages::try_reserve(body, more).map_err(|_| Malformed::OutOfMemory)?;
             pages::prefer_large(body);
@@ -391,7 +391,7 @@ mod test {
     }
 
     #[test]
-    fn a_buffer_has_an_end_whatever_is_claimed() {
+    fn a_buffer_has_room_for_some_times_what_has_come_whatever_is_claimed() {
         let mut decoder = Decoder::new(u64::MAX);
         let header = Header { len: 1 << 40, ..Header::new(Kind::Done) };
         decoder.feed(&mut &header.to_bytes()[..]).unwrap();
@@ -399,7 +399,10 @@ mod test {
         for mebibytes in 1..=9 {
             decoder.feed(&mut &piece[..]).unwrap();
             let capacity = decoder.body().unwrap().unwrap().bytes.capacity();
-            assert!(capacity <= BELIEVED + (4 << 20), "{capacity} bytes for {mebibytes} MiB");
+            assert!(
+                capacity <= ((BELIEVED * mebibytes) << 20) + (4 << 20),
+                "{capacity} bytes for {mebibytes} MiB"
+            );
         }
     }
 

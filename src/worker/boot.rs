@@ -137,6 +137,8 @@ fn become_worker(Recognised { hello, maker, parent, board }: Recognised, prepare
 
 /// The rest of a worker's life, in a program that is as `main` would find it.
 pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board) -> ! {
+    // Who is not tied goes on to the end of its task without its parent.
+    let vigil = hello.is_tied().then(|| vigil::start(parent).unwrap_or_else(|_| end(71)));
     if let Some(alone) = &hello.alone
         && alone.fingerprint != Registry::get().fingerprint()
     {
@@ -146,8 +148,6 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         end(73);
     }
     let desk = Desk::new(board);
-    // Who is not tied goes on to the end of its task without its parent.
-    let vigil = hello.is_tied().then(|| vigil::start(parent).unwrap_or_else(|_| end(71)));
     let settle = {
         let desk = Arc::clone(&desk);
         move || {

@@ -12,8 +12,10 @@ const REQUESTS_BELL_AT: usize = SLOTS_AT + 1024 * 16;
 const REPLIES_BELL_AT: usize = REQUESTS_BELL_AT + 64;
 const NEXT_CALL_AT: usize = REPLIES_BELL_AT + 64;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
-const FRAMES: usize = 32 << 10;
+const FRAMES: usize = 48 << 10;
 const RING: usize = 128 + FRAMES;
+/// In the first word of a frame: its body lies beside the ring.
+const BESIDE: u64 = 1 << 63;
 const REPLIES_AT: usize = REQUESTS_AT + RING;
 /// Behind the rings: which calls nobody wants, of 64 chunks, and where those were cut off.
 const CUT_AT: usize = REPLIES_AT + RING + 64 * 128;
@@ -30,6 +32,11 @@ fn range() -> [usize; 2] {
     let (range, _) = line.split_once(' ').expect("a range");
     let (from, to) = range.split_once('-').expect("two addresses");
     [from, to].map(|text| usize::from_str_radix(text, 16).expect("an address"))
+}
+
+#[task]
+fn echo(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
 }
 
 #[task]
@@ -82,6 +89,7 @@ fn scribble(what: &str, number: u64, then: &str) -> u64 {
         "a count of what was read" => put(REQUESTS_AT + 64, [number]),
         "a frame of unknown kind" => forge(&frame(77, 1, 0), 0),
         "a frame that is too long" => forge(&frame(6, 1, number), 0),
+        "a frame whose body lies beside the ring" => forge(&frame(6, 1, number), BESIDE),
         "a result for a task of nobody" => forge(&frame(6, 99, 0), 0),
         "a second ready" => forge(&frame(5, 1, 0), 0),
         "a frame that waits for what never comes" => forge(&frame(6, 1, 0), number),
@@ -173,8 +181,32 @@ support::isolated! {
         }
     }
 
+    fn bodies_beside_the_ring_are_checked_like_those_in_it() {
+        for len in [(128 << 10) + 1, 256 << 10, 1 << 63, u64::MAX] {
+            costs_one_task("a frame whose body lies beside the ring", len);
+        }
+        // Nothing was ever put there, and what there is are zeros: no number if they are not eight.
+        for (len, then) in [0, 7, 8, 128 << 10].into_iter().flat_map(|len| [(len, "return"), (len, "die")]) {
+            alone_is_hurt(&format!("{len} bytes beside the ring, then {then}"), |pool| {
+                pool.submit(scribble, ("a frame whose body lies beside the ring", len, then))
+            });
+        }
+    }
+
+    fn a_worker_that_has_read_what_was_not_written_gets_no_wrong_arguments() {
+        let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
+        let bodies = || [100, 3_000, 17_000, 100_000, 130_000, 3_000, 200_000].map(|len| vec![len as u8; len]);
+        let rounds: [&[u64]; 2] = [&[], &[8, 1 << 17, 1 << 18, 1 << 63, u64::MAX]];
+        for forged in rounds.concat() {
+            pool.submit(scribble, ("what was read of large bodies", forged, "return")).result().expect("it returns");
+            for body in bodies() {
+                assert_eq!(pool.submit(echo, &body).result().expect("its bytes"), body, "after {forged:#x}");
+            }
+        }
+    }
+
     fn a_frame_that_waits_for_what_never_comes_holds_nobody_up() {
-        for after in [1 << 20, 1 << 63, u64::MAX] {
+        for after in [1 << 20, 1 << 62, u64::MAX >> 1] {
             costs_one_task("a frame that waits for what never comes", after);
         }
     }
