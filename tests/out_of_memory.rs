@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use procpool::{ExitCause, ProcessPoolExecutor, task};
+use procpool::{ExitCause, Process, ProcessPoolExecutor, task};
 
 const CGROUP_LIMIT: u64 = 40 << 20;
 
@@ -88,6 +88,17 @@ support::isolated! {
         innocent.result().expect("the neighbour");
         pool.submit(own_adjustment, ()).result().expect("the pool goes on");
         pool.shutdown(true).wait();
+    }
+
+    fn a_process_of_its_own_dies_of_it_and_its_error_names_the_cause() {
+        let group = match Group::create() {
+            Ok(group) => group,
+            Err(reason) => return println!("SKIPPED: {reason}"),
+        };
+        let path = group.0.to_str().expect("text");
+        let process = Process::new(devour, (path, 400 << 20)).start().expect("a process");
+        let error = process.result().expect_err("no such memory");
+        assert_eq!(error.exit().unwrap_or_else(|| panic!("{error}")).oom(), Some(true), "{error}");
     }
 
     fn a_kill_for_another_reason_is_not_called_out_of_memory() {
