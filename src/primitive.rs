@@ -15,6 +15,11 @@ mod kind {
     pub(crate) fn interleave() {
         thread::yield_now();
     }
+
+    /// Whether a thread runs here, and not the checker itself, which panics when it finds all of them waiting.
+    pub(crate) fn in_a_thread() -> bool {
+        shuttle::current::try_get_current_task().is_some()
+    }
 }
 
 #[cfg(not(all(test, shuttle)))]
@@ -27,7 +32,12 @@ mod kind {
     pub(crate) const MODELLED: bool = false;
 
     pub(crate) const fn interleave() {}
+
+    /// There is nothing but threads here.
+    pub(crate) const fn in_a_thread() -> bool {
+        true
+    }
 }
 
 pub(crate) use kind::{AtomicBool, Mutex, MutexGuard, thread, thread_local};
-pub(crate) use kind::{MODELLED, interleave};
+pub(crate) use kind::{MODELLED, in_a_thread, interleave};

@@ -289,8 +289,8 @@ impl Store {
                 0 => Some(Handles::default()),
                 count => self.take_parcel(number, count, parcels)?,
             };
-            let is_ours = handles.is_some();
-            if is_ours && self.is_joinable() {
+            let is_to_be_done = handles.is_some() && self.is_joinable();
+            if is_to_be_done {
                 self.page.member()?.add(1);
             }
             if self.get(PRODUCERS_WAIT) != 0 {
@@ -300,6 +300,9 @@ impl Store {
             }
             self.set(place, begin + head.size());
             self.set(COUNT, self.count().saturating_sub(1));
+            if !is_to_be_done && self.is_done() {
+                self.page.members().announce(u32::MAX);
+            }
             if place == SPILL_HEAD {
                 self.give_back(begin, begin + head.size());
             }
@@ -368,6 +371,7 @@ impl Store {
         self.set(HEAD, self.get(TAIL));
         self.set(SPILL_HEAD, self.get(SPILL_TAIL));
         self.set(COUNT, 0);
+        self.page.members().announce(u32::MAX);
         GetError::Damaged
     }
 

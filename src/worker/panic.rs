@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use crate::error::Panic;
-use crate::primitive::thread_local;
+use crate::primitive::{in_a_thread, thread_local};
 use crate::sys::per_process::PerProcess;
 use crate::sys::stack;
 use crate::task::{Payload, traces};
@@ -102,7 +102,7 @@ fn note(info: &PanicHookInfo<'_>) {
     if !info.location().is_some_and(|location| location.file().ends_with("core/src/panicking.rs")) {
         say(&format!("{location}\n{message}"));
     }
-    if SERVING.with(Cell::get) {
+    if in_a_thread() && SERVING.with(Cell::get) {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         PLACE.with(|place| place.replace(Some((location, backtrace))));

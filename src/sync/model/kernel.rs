@@ -222,7 +222,11 @@ impl Process {
             process.left.fetch_sub(1, SeqCst);
             match lived {
                 Ok(()) => true,
-                Err(payload) if payload.is::<Killed>() => false,
+                Err(payload) if payload.is::<Killed>() => {
+                    // What was on its stack is closed only now, and may be the last of a socket.
+                    process.world.sockets_changed();
+                    false
+                }
                 Err(payload) => resume_unwind(payload),
             }
         })
