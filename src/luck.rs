@@ -2,7 +2,7 @@
 //!
 //! To sleep and to be woken takes longer than many a task, and half of it is the time of whoever wakes. So whoever waits
 //! for something that may come at once looks again and again for about as long as that would take, and lets others go
-//! first meanwhile. Waiting that is in vain becomes rare.
+//! first meanwhile. Waiting that is in vain becomes rare. Where it is set how long to look, all of it is done each time.
 
 use std::hint::spin_loop;
 use std::sync::atomic::AtomicU32;
@@ -17,6 +17,10 @@ use crate::primitive::{MODELLED, thread};
 pub(crate) struct Luck {
     in_vain: AtomicU32,
     left_out: AtomicU32,
+    /// Before so many waits it was seen that another one on this processor had to have its turn.
+    brief: AtomicU32,
+    /// How long to look each time, whatever came of it before.
+    spin: Option<Duration>,
 }
 
 const IN_VAIN_MAX: u32 = 8;
@@ -24,32 +28,61 @@ const IN_VAIN_MAX: u32 = 8;
 /// To sleep and to be woken takes about as long.
 pub(crate) const WAKE_UP: Duration = Duration::from_micros(40);
 
-/// Looks before others have their turn.
-const LOOKS: u32 = 32;
+/// Looks before others have their turn, and before they have it where it was set how long to look.
+const LOOKS: u32 = 64;
+const LOOKS_SPUN: u32 = 512;
+
+/// Looks where it came last time as soon as others had had their turn: then it is done on this processor, and looking
+/// only keeps it. After so many times it is looked for as long as ever.
+const BRIEF: u32 = 4;
+const BRIEFLY: u32 = 16;
+
+/// Looks so often at the most.
+fn look(times: u32, is_there: &mut impl FnMut() -> bool) -> bool {
+    for _ in 0..times {
+        if is_there() {
+            return true;
+        }
+        spin_loop();
+    }
+    false
+}
 
 impl Luck {
+    /// With a time for which to look, if one is set.
+    pub(crate) fn new(spin: Option<Duration>) -> Luck {
+        Luck { spin, ..Luck::default() }
+    }
+
     /// Waits until `is_there` says so, for about as long as a wake-up takes, if that is worth a try.
     pub(crate) fn linger(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        if MODELLED || !self.is_worth_a_try() {
+        if MODELLED {
             return false;
         }
+        if let Some(time) = self.spin {
+            return spin(time, is_there);
+        }
+        if !self.is_worth_a_try() {
+            return false;
+        }
+        let brief = self.brief.load(Relaxed);
+        if look(if brief > 0 { BRIEF } else { LOOKS }, &mut is_there) {
+            self.brief.store(brief.saturating_sub(1), Relaxed);
+            self.note(true);
+            return true;
+        }
         let began = Instant::now();
-        let mut came = false;
-        let mut in_time = true;
-        loop {
-            for _ in 0..LOOKS {
-                came = is_there();
-                if came {
-                    break;
-                }
-                spin_loop();
-            }
-            if came || !in_time {
-                break;
-            }
+        thread::yield_now();
+        let is_here = is_there();
+        let brief = if is_here { brief.checked_sub(1).unwrap_or(BRIEFLY) } else { 0 };
+        self.brief.store(brief, Relaxed);
+        // On a busy processor others had their turn for long, and sleep would have ended sooner.
+        let mut in_time = began.elapsed() < WAKE_UP;
+        let mut came = is_here || look(LOOKS, &mut is_there);
+        while !came && in_time {
             thread::yield_now();
-            // On a busy processor others had their turn for long, and sleep would have ended sooner.
             in_time = began.elapsed() < WAKE_UP;
+            came = look(LOOKS, &mut is_there);
         }
         self.note(came && in_time);
         came
@@ -61,15 +94,56 @@ impl Luck {
     }
 
     pub(crate) fn note(&self, lucky: bool) {
-        let in_vain = if lucky { 0 } else { IN_VAIN_MAX.min(self.in_vain.load(Relaxed) + 1) };
-        self.in_vain.store(in_vain, Relaxed);
+        let before = self.in_vain.load(Relaxed);
+        if lucky && before == 0 {
+            return;
+        }
+        self.in_vain.store(if lucky { 0 } else { IN_VAIN_MAX.min(before + 1) }, Relaxed);
         self.left_out.store(0, Relaxed);
     }
+}
+
+/// Looks for so long. Now and then others have their turn, for one of them may be what is waited for.
+fn spin(time: Duration, mut is_there: impl FnMut() -> bool) -> bool {
+    if time.is_zero() {
+        return false;
+    }
+    if look(LOOKS_SPUN, &mut is_there) {
+        return true;
+    }
+    let began = Instant::now();
+    while began.elapsed() < time {
+        thread::yield_now();
+        if look(LOOKS_SPUN, &mut is_there) {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn where_a_time_is_set_it_is_looked_for_so_long_each_time() {
+        let looks = |luck: &Luck| {
+            let mut looks = 0;
+            assert!(!luck.linger(|| {
+                looks += 1;
+                false
+            }));
+            looks
+        };
+        let luck = Luck::new(Some(Duration::from_millis(2)));
+        for _ in 0..4 {
+            let began = Instant::now();
+            assert!(looks(&luck) > LOOKS_SPUN);
+            assert!(began.elapsed() >= Duration::from_millis(2));
+        }
+        assert!(luck.linger(|| true));
+        assert_eq!(looks(&Luck::new(Some(Duration::ZERO))), 0, "not at all");
+    }
 
     #[test]
     fn who_waits_looks_until_it_is_there_and_not_for_ever() {

@@ -12,6 +12,10 @@ use support::procfs;
 const NAP: Duration = Duration::from_millis(4);
 const NAPS: u32 = 250;
 
+/// Until a death is told, and until a pool has ended.
+const DETECT: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(2);
+
 /// What waiting may cost of the time that is waited.
 const SHARE: f64 = 0.1;
 
@@ -128,6 +132,43 @@ support::isolated! {
         done.result().expect("naps");
         pool.shutdown(true).wait();
     }
+
+    fn who_is_told_to_look_for_so_long_does_so_and_then_sleeps() {
+        let looking = ProcessPoolExecutor::builder().max_workers(1).spin(Duration::from_millis(400));
+        for (pool, looks) in [(pool(), false), (looking.build().expect("a pool"), true)] {
+            pool.submit(own_pid, ()).result().expect("a value");
+            let used_when_quiet = || {
+                let before = used_by_workers(&pool);
+                std::thread::sleep(Duration::from_millis(300));
+                let after = used_by_workers(&pool);
+                (before == after).then_some(after)
+            };
+            let used = std::iter::repeat_with(used_when_quiet).take(100).flatten().next().expect("it sleeps in the end");
+            assert_eq!(used >= Duration::from_millis(30), looks, "{used:?}");
+            pool.shutdown(true).wait();
+        }
+    }
+
+    fn who_looks_for_ever_sees_a_crash_and_the_end() {
+        for spin in [Duration::ZERO, Duration::from_secs(3600)] {
+            let pool = ProcessPoolExecutor::builder().max_workers(1).spin(spin).build().expect("a pool");
+            let begun = pool.submit(own_pid, ()).result().expect("a value");
+            let since = Instant::now();
+            assert!(pool.submit(abort, ()).result().expect_err("it died").is_worker_died());
+            assert!(since.elapsed() < DETECT, "{spin:?}: {:?}", since.elapsed());
+            let next = pool.submit(own_pid, ()).result().expect("a value");
+            assert_ne!(begun, next);
+            let since = Instant::now();
+            assert!(pool.shutdown(true).wait().leaked.is_empty());
+            assert!(since.elapsed() < STOP, "{spin:?}: {:?}", since.elapsed());
+            assert!(!procfs::is_alive(next), "{next} is there");
+        }
+    }
+}
+
+#[task]
+fn abort() {
+    std::process::abort();
 }
 
 #[task]

@@ -116,6 +116,7 @@ pub(super) fn hello(
         alone: worker.alone.clone(),
         initializer: if is_template { preloads } else { worker.initializer },
         max_rss: worker.max_rss,
+        spin: worker.spin,
         inherited: Vec::new(),
         #[cfg(feature = "sandbox")]
         sandbox: worker.sandbox.clone(),

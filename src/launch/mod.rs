@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{ExitCause, HandshakeError, LimitHit, StartError};
 use crate::faults::Script;
@@ -44,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory a worker asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+    /// How long both sides look for what the other one says before they sleep, if that is set.
+    pub(crate) spin: Option<Duration>,
     pub(crate) depth: u32,
     /// They are copies of a template.
     pub(crate) forks: Option<ForkServer>,

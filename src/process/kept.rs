@@ -10,6 +10,7 @@ use rustix::event::PollFlags;
 use crate::error::Phase;
 use crate::error::{ExitCause, HandshakeError, Ran, StartError, TaskError, TaskErrorKind, WorkerExit};
 use crate::launch::{self, Launched, Process};
+use crate::luck::Luck;
 use crate::scheduler::job::Reply;
 use crate::scheduler::machine::Verdict;
 use crate::scheduler::slot::{Outcome, Slot};
@@ -98,7 +99,7 @@ impl Kept {
             process,
             child,
             socket,
-            inbound: Inbound::with_ring(limit, board.replies_reader(), bell.clone()),
+            inbound: Inbound::with_ring(limit, board.replies_reader(), bell.clone(), Luck::default()),
             outbound,
             bell,
             board,

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::error::Refusal;
 use crate::wire::records;
 
-use super::engine::{Brain, Engine};
+use super::core::Brain;
+use super::engine::Engine;
 use super::gate::Admission;
 use super::job::{Job, Order};
 use super::line::Refused;
@@ -37,7 +38,7 @@ impl Engine {
     ) -> Result<T, Refusal> {
         self.drive(|core, effects, later| {
             self.hand_on_all(core, later);
-            let now = Instant::now();
+            let now = core.now();
             let accepted = accept(&mut core.machine, now);
             core.machine.dispatch(now, effects);
             accepted

@@ -6,7 +6,7 @@ use crate::error::Phase;
 use crate::transport::{Message, Progress};
 
 use super::chunk::Rest;
-use super::engine::Core;
+use super::core::Core;
 use super::job::Reply;
 use super::lane::Link;
 use super::later::Later;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Phase, Refusal};
@@ -15,8 +15,9 @@ use crate::transport::{Message, Piece};
 use crate::wire::frame::{Header, Kind};
 use crate::worker_event::WorkerEvent;
 
+use super::core::{BrainEffect, Command, Core};
 use super::gate::Gate;
-use super::job::{Initializer, Job, Reply};
+use super::job::{Initializer, Reply};
 use super::lane::Link;
 use super::later::Later;
 use super::line::Line;
@@ -27,18 +28,6 @@ use super::output::Outputs;
 use super::policy::Settings;
 use super::poller::Poller;
 use super::verdict;
-
-/// What the supervisor is to do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Launch(LaneNo),
-    Terminate(LaneNo),
-    Kill(LaneNo),
-    Listen(LaneNo),
-}
-
-pub(super) type Brain = Machine<Job, Reply>;
-pub(super) type BrainEffect = Effect<Job, Reply>;
 
 pub(crate) struct Engine {
     core: Mutex<Core>,
@@ -59,48 +48,6 @@ pub(crate) struct Engine {
 
 /// Who is told what becomes of workers.
 pub(crate) struct Observer(pub(crate) Box<dyn Fn(&WorkerEvent) + Send + Sync>);
-
-pub(super) struct Core {
-    pub(super) machine: Brain,
-    /// The links to the workers that exist, by lane.
-    links: Vec<Option<Arc<Link>>>,
-    pub(super) batches: Batches,
-    commands: Vec<Command>,
-    /// When the supervisor looks at the clock again, if nobody calls it before.
-    armed: Option<Instant>,
-    /// Those who wait for workers to be up, or for the pool to end.
-    pub(super) watchers: Vec<Waker>,
-    /// The template of the workers is there, or may be.
-    pub(super) has_template: bool,
-    /// Kept between steps for its memory.
-    effects: Vec<BrainEffect>,
-}
-
-impl Core {
-    /// Something for the supervisor to do.
-    pub(super) fn order(&mut self, command: Command, later: &mut Later) {
-        self.commands.push(command);
-        later.call = true;
-    }
-
-    pub(super) fn link(&self, lane: LaneNo) -> Option<&Arc<Link>> {
-        self.links.get(lane.0)?.as_ref()
-    }
-
-    /// The link to the worker that is at this task.
-    pub(super) fn worker_at(&self, task: TaskNo) -> Option<(LaneNo, Arc<Link>)> {
-        let (lane, seq) = self.machine.worker_of(task)?;
-        let is_front = self.machine.outstanding(lane).next() == Some(seq);
-        is_front.then(|| Some((lane, Arc::clone(self.link(lane)?)))).flatten()
-    }
-
-    fn set_link(&mut self, lane: LaneNo, link: Option<Arc<Link>>) {
-        if self.links.len() <= lane.0 {
-            self.links.resize_with(lane.0 + 1, || None);
-        }
-        self.links[lane.0] = link;
-    }
-}
 
 impl Engine {
     pub(crate) fn new(
@@ -126,6 +73,7 @@ impl Engine {
                 armed: None,
                 watchers: Vec::new(),
                 effects: Vec::new(),
+                moment: None,
             }),
             line: Line::default(),
             worker,
@@ -155,13 +103,15 @@ impl Engine {
     fn step<T>(&self, decide: impl FnOnce(&mut Core, &mut Vec<BrainEffect>, &mut Later) -> T) -> (T, Later) {
         let mut later = Later::default();
         let mut core = self.core();
+        core.moment = None;
         let mut effects = std::mem::take(&mut core.effects);
         let answer = decide(&mut core, &mut effects, &mut later);
         let mut followed = Vec::new();
         while !effects.is_empty() || self.hand_on(&mut core, &mut effects, &mut later) {
             for effect in effects.drain(..) {
                 if let Some(event) = self.perform(&mut core, effect, &mut later) {
-                    core.machine.step(Instant::now(), event, &mut followed);
+                    let now = core.now();
+                    core.machine.step(now, event, &mut followed);
                 }
             }
             // The one that has memory keeps it for the next step.
@@ -274,9 +224,10 @@ impl Engine {
     }
 
     fn note(&self, events: impl IntoIterator<Item = Event<Reply>>) -> Later {
-        let now = Instant::now();
-        let ((), later) =
-            self.step(|Core { machine, .. }, effects, _| machine.step_all(now, events, effects));
+        let ((), later) = self.step(|core, effects, _| {
+            let now = core.now();
+            core.machine.step_all(now, events, effects);
+        });
         later
     }
 
@@ -317,7 +268,8 @@ impl Engine {
         self.drive(|core, effects, later| {
             later.closed = true;
             self.hand_on_all(core, later);
-            core.machine.step(Instant::now(), Event::Close(close), effects);
+            let now = core.now();
+            core.machine.step(now, Event::Close(close), effects);
         });
     }
 
@@ -392,7 +344,6 @@ impl Engine {
     /// The worker of a lane is dead, and all that it had sent has been told. In one step with what the board
     /// says of its tasks, so that nobody gives it another in between.
     pub(crate) fn bury(&self, lane: LaneNo, link: &Link, end: End) {
-        let now = Instant::now();
         self.drive(|core, effects, later| {
             let phases: Vec<_> = core.machine.outstanding(lane).map(|seq| link.phase(seq).0).collect();
             let taken_up =
@@ -404,6 +355,7 @@ impl Engine {
                 core.spare_all_but_the_first(lane, later);
             }
             core.set_link(lane, None);
+            let now = core.now();
             core.machine.step(now, Event::Down { lane, end: Box::new(end), phases }, effects);
         });
     }

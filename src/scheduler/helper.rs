@@ -12,7 +12,8 @@ use crate::park;
 use crate::primitive::{AtomicBool, MODELLED, MutexGuard};
 use crate::transport::{Bell, Wish};
 
-use super::engine::{Command, Engine};
+use super::core::Command;
+use super::engine::Engine;
 use super::lane::Link;
 use super::listener::{Heard, Listener};
 use super::loose::Number;
@@ -21,6 +22,9 @@ use super::slot::Slot;
 
 /// How long a thread waits that has other things to do.
 const MOMENT: Duration = Duration::from_micros(50);
+
+/// Of so many looks one is at all that may have happened, the others are at the ring.
+const LOOK_AROUND: u32 = 8;
 
 /// Wakes a thread that sleeps at the bell of a worker, when somebody else has settled its task.
 struct Sleeper {
@@ -82,19 +86,50 @@ impl Engine {
     /// Whoever is in a hurry leaves everything else that the worker says to the supervisor.
     fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>, in_a_hurry: bool) {
         let Some(_claim) = link.claim() else { return };
-        let sleeper = Arc::new(Sleeper { bell: link.bell.clone(), asleep: AtomicBool::new(false) });
-        let waker = Waker::from(Arc::clone(&sleeper));
-        let context = Context::from_waker(&waker);
         let announced = link.bell.announced();
         if until.is_none_or(|until| until > Instant::now()) {
             link.bell.wish(Wish::None);
-            link.awake.linger(|| {
+            let written = link.board.replies_written();
+            let mut looks = 0_u32;
+            let came = link.awake.linger(|| {
+                looks = looks.wrapping_add(1);
+                if looks % LOOK_AROUND != 1 {
+                    return link.board.replies_written() != written;
+                }
                 let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
                 link.try_listener().is_some_and(has_come)
                     || link.bell.announced() != announced
                     || slot.is_done()
             });
+            // Nobody has to be told how to wake this thread before it has looked at what came.
+            if came && let Some(listener) = link.try_listener() {
+                self.listen_for(lane, listener);
+            }
         }
+        if !slot.is_done() {
+            self.help_asleep(lane, link, slot, until, in_a_hurry, announced);
+        }
+        link.bell.wish(Wish::Message);
+        if !in_a_hurry {
+            while self.listen_for(lane, link.listener()) {}
+        } else if link.try_listener().is_some_and(|listener| !listener.is_ring_empty()) {
+            self.drive(|core, _, later| core.order(Command::Listen(lane), later));
+        }
+    }
+
+    /// Listens and sleeps in turn.
+    fn help_asleep(
+        &self,
+        lane: LaneNo,
+        link: &Link,
+        slot: &Slot,
+        until: Option<Instant>,
+        in_a_hurry: bool,
+        announced: u64,
+    ) {
+        let sleeper = Arc::new(Sleeper { bell: link.bell.clone(), asleep: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&sleeper));
+        let context = Context::from_waker(&waker);
         while slot.poll_done(&context).is_pending() {
             link.bell.wish(Wish::Wake);
             let listener = if in_a_hurry { link.try_listener() } else { Some(link.listener()) };
@@ -112,12 +147,6 @@ impl Engine {
             }
         }
         slot.let_go();
-        link.bell.wish(Wish::Message);
-        if !in_a_hurry {
-            while self.listen_for(lane, link.listener()) {}
-        } else if link.try_listener().is_some_and(|listener| !listener.is_ring_empty()) {
-            self.drive(|core, _, later| core.order(Command::Listen(lane), later));
-        }
     }
 
     /// Tells the machine what is in the ring. Says whether there was something.

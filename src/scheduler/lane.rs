@@ -7,6 +7,7 @@ use std::sync::{PoisonError, TryLockError};
 use rustix::event::epoll;
 
 use crate::error::Phase;
+use crate::launch::Worker;
 use crate::luck::Luck;
 use crate::primitive::{AtomicBool, Mutex, MutexGuard};
 use crate::transport::{Bell, Board, Inbound, Outbound, Piece, Progress};
@@ -46,13 +47,13 @@ impl Drop for Claim<'_> {
 }
 
 impl Link {
-    /// Bodies of frames may have so many bytes. Frames may go through a ring, or have to go through the socket.
-    pub(crate) fn new(launched: (u32, OwnedFd, Board), token: Token, limit: u64, express: bool) -> Link {
+    /// Frames go through a ring, unless faults have to strike them in the socket.
+    pub(crate) fn new(launched: (u32, OwnedFd, Board), token: Token, worker: &Worker) -> Link {
         let (pid, socket, board) = launched;
-        let ring = express.then(|| board.requests_writer());
+        let ring = (!worker.faults.cuts_requests()).then(|| board.requests_writer());
         let outbound = Outbound::new(ring, board.requests_bell());
         let bell = board.replies_bell();
-        let inbound = Inbound::with_ring(limit, board.replies_reader(), bell.clone());
+        let inbound = Inbound::with_ring(worker.limit, board.replies_reader(), bell.clone(), Luck::default());
         Link {
             pid,
             board,
@@ -64,7 +65,7 @@ impl Link {
             listener: Mutex::new(Listener::new(inbound)),
             claimed: AtomicBool::new(false),
             luck: Luck::default(),
-            awake: Luck::default(),
+            awake: Luck::new(worker.spin),
         }
     }
 
@@ -167,7 +168,7 @@ mod test {
         let (board, _fd) = Board::create().unwrap();
         let (ours, _theirs) = socket::pair().unwrap();
         let token = Token { what: What::Socket, lane: LaneNo(0), life: 1 };
-        let link = Link::new((1, ours, board), token, 1 << 20, true);
+        let link = Link::new((1, ours, board), token, &Worker::default());
         let claim = link.claim();
         assert!(claim.is_some());
         for _ in 0..3 {

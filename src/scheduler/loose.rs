@@ -9,7 +9,8 @@ use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::transport::{FEW_CALLS, Progress};
 
 use super::chunk::{Chunk, Lost};
-use super::engine::{BrainEffect, Core, Engine};
+use super::core::{BrainEffect, Core};
+use super::engine::Engine;
 use super::job::Job;
 use super::later::Later;
 use super::line::{Batch, Portions};
@@ -172,7 +173,8 @@ impl Engine {
         }
         let mut appetite = core.machine.appetite();
         if (1..usize::MAX).contains(&appetite) && core.batches.are_quick() {
-            appetite = core.machine.appetite_for_quick(Instant::now());
+            let now = core.now();
+            appetite = core.machine.appetite_for_quick(now);
         }
         match (appetite > 0, self.line.is_held()) {
             (true, true) => {}
@@ -186,7 +188,8 @@ impl Engine {
         // A machine that takes anything refuses it: then the line is let go first, or others could put more there for ever.
         let count = (appetite < usize::MAX).then_some(appetite);
         self.hand_on_portions(core, count, most, later);
-        core.machine.dispatch(Instant::now(), effects);
+        let now = core.now();
+        core.machine.dispatch(now, effects);
         true
     }
 
@@ -204,7 +207,7 @@ impl Engine {
     }
 
     fn hand_on_portions(&self, core: &mut Core, count: Option<usize>, max_tasks: usize, later: &mut Later) {
-        let now = Instant::now();
+        let now = core.now();
         let portions = Portions { count, max_tasks, max_bytes: self.batch_bytes() };
         for Batch { members, arguments } in self.line.take(portions) {
             let bytes = arguments.len();
@@ -301,6 +304,7 @@ impl Core {
         }
         // What comes behind it goes elsewhere, so that nothing is killed along with it.
         self.divide(lane, seq, later);
+        let now = self.now();
         let is_at_it = self.link(lane).is_some_and(|link| {
             !link.board.has_begun(seq, call + 1) && link.board.call_progress(call) != Progress::Finished
         });
@@ -308,9 +312,9 @@ impl Core {
             self.batches.cancelled += 1;
             self.batches.killed += 1;
             member.cancel(true, later);
-            self.machine.step(Instant::now(), Event::Cancel { task: no, how: Cancel::OneCall }, effects);
+            self.machine.step(now, Event::Cancel { task: no, how: Cancel::OneCall }, effects);
         } else {
-            self.machine.dispatch(Instant::now(), effects);
+            self.machine.dispatch(now, effects);
         }
     }
 }

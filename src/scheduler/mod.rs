@@ -14,6 +14,7 @@ mod roster;
 // Acting.
 mod accept;
 pub(crate) mod chunk;
+mod core;
 mod divide;
 pub(crate) mod encoded;
 pub(crate) mod engine;

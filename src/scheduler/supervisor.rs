@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ExitCause, StartError};
 use crate::faults::Point;
-use crate::launch::{self, Launched, Process, Worker};
+use crate::launch::{self, Launched, Process};
 use crate::park;
 use crate::primitive::thread;
 use crate::sys::{process, socket};
@@ -18,7 +18,8 @@ use crate::transport::{Piece, Wish};
 use crate::wire::frame::{Header, Kind};
 use crate::worker;
 
-use super::engine::{Command, Engine};
+use super::core::Command;
+use super::engine::Engine;
 use super::lane::Link;
 use super::listener::Heard;
 use super::machine::{End, Event, Fate, LaneNo};
@@ -235,10 +236,8 @@ impl Supervisor {
         let Launched { process, socket, board } = launched;
         let station = &mut self.stations[lane.0];
         let token = |what| Token { what, lane, life: station.life };
-        let Worker { limit, faults, .. } = &self.engine.worker;
-        let express = !faults.cuts_requests();
         let launched = (process.pid(), socket, board);
-        let link = Arc::new(Link::new(launched, token(What::Socket), *limit, express));
+        let link = Arc::new(Link::new(launched, token(What::Socket), &self.engine.worker));
         let poller = &self.engine.poller;
         let watched = poller
             .add(process.ended(), token(What::Ended))

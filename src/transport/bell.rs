@@ -44,7 +44,7 @@ impl Bell {
 
     /// Says what is wanted from now on. Look once more at what is waited for after this.
     pub(crate) fn wish(&self, wish: Wish) {
-        self.map.half_word(self.at).store(wish as u32, SeqCst);
+        self.map.half_word(self.at).store(wish as u32, Relaxed);
         fence(SeqCst);
     }
 

@@ -182,7 +182,7 @@ impl Board {
     }
 
     pub(crate) fn requests_reader(&self) -> ring::Reader {
-        ring::Reader::new(Arc::clone(&self.map), REQUESTS_AT, REQUESTS_BULK_AT)
+        ring::Reader::new(Arc::clone(&self.map), REQUESTS_AT, REQUESTS_BULK_AT, slot)
     }
 
     pub(crate) fn replies_writer(&self) -> ring::Writer {
@@ -190,7 +190,12 @@ impl Board {
     }
 
     pub(crate) fn replies_reader(&self) -> ring::Reader {
-        ring::Reader::new(Arc::clone(&self.map), REPLIES_AT, REPLIES_BULK_AT)
+        ring::Reader::new(Arc::clone(&self.map), REPLIES_AT, REPLIES_BULK_AT, slot)
+    }
+
+    /// Changes with each reply in the ring.
+    pub(crate) fn replies_written(&self) -> u64 {
+        self.map.word(REPLIES_AT + ring::WRITTEN_AT).load(Acquire)
     }
 
     /// The parent is about to send this task.

@@ -53,6 +53,9 @@ struct Express {
 
 const BUFFER: usize = 64 << 10;
 
+/// Looks at the ring, each of them some 30 ns, before one at the socket.
+const LOOK_AT_SOCKET: u32 = 1 << 16;
+
 impl Inbound {
     /// Of a link that is a socket and nothing else.
     pub(crate) fn new(limit: u64) -> Inbound {
@@ -68,11 +71,8 @@ impl Inbound {
     }
 
     /// Of a link with a ring, at whose bell the next frame is waited for.
-    pub(crate) fn with_ring(limit: u64, ring: Reader, bell: Bell) -> Inbound {
-        Inbound {
-            express: Some(Express { ring, bell, luck: Luck::default(), emptied: None }),
-            ..Inbound::new(limit)
-        }
+    pub(crate) fn with_ring(limit: u64, ring: Reader, bell: Bell, luck: Luck) -> Inbound {
+        Inbound { express: Some(Express { ring, bell, luck, emptied: None }), ..Inbound::new(limit) }
     }
 
     /// The next frame; `wait` says whether to block for it.
@@ -207,7 +207,17 @@ impl Inbound {
 impl Express {
     /// Waits until there may be something, in the ring or in the socket, which was empty when that was announced.
     fn wait(&mut self, fd: BorrowedFd<'_>, announced: u64) {
-        if self.luck.linger(|| !self.is_quiet(announced)) {
+        // Who looks for long sees the end of the socket as well.
+        let (mut looks, mut is_over) = (0_u32, false);
+        let came = self.luck.linger(|| {
+            looks = looks.wrapping_add(1);
+            is_over = looks.is_multiple_of(LOOK_AT_SOCKET) && ready::is_hung_up(fd);
+            is_over || !self.is_quiet(announced)
+        });
+        if is_over {
+            self.emptied = None;
+        }
+        if came {
             return;
         }
         // Nobody announces the end of the socket, which is that of the other side.
@@ -232,6 +242,7 @@ mod test {
     use std::io::Write;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     use super::*;
     use crate::transport::{Board, Speaker};
@@ -241,7 +252,8 @@ mod test {
     fn a_frame_that_promises_bytes_which_were_not_written_is_no_frame() {
         let (board, _fd) = Board::create().unwrap();
         let (own, _other) = UnixStream::pair().unwrap();
-        let mut inbound = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+        let mut inbound =
+            Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell(), Luck::default());
         assert!(board.replies_writer().push(1, Header::new(Kind::Done), b""));
         let received = inbound.next(own.as_fd(), false).unwrap();
         assert!(
@@ -252,17 +264,20 @@ mod test {
 
     #[test]
     fn the_end_of_a_socket_is_seen_although_nobody_announces_it() {
-        let (board, _fd) = Board::create().unwrap();
-        let (own, other) = UnixStream::pair().unwrap();
-        let mut inbound = Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell());
-        if let Some(express) = &mut inbound.express {
-            express.emptied = Some(express.bell.announced());
+        for luck in [Luck::default(), Luck::new(Some(Duration::from_secs(3600)))] {
+            let (board, _fd) = Board::create().unwrap();
+            let (own, other) = UnixStream::pair().unwrap();
+            let mut inbound =
+                Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell(), luck);
+            if let Some(express) = &mut inbound.express {
+                express.emptied = Some(express.bell.announced());
+            }
+            drop(other);
+            let (told, hear) = std::sync::mpsc::channel();
+            std::thread::spawn(move || told.send(inbound.next(own.as_fd(), true).unwrap()));
+            let received = hear.recv_timeout(Duration::from_secs(10)).expect("it does not sleep");
+            assert!(matches!(received, Received::End), "{received:?}");
         }
-        drop(other);
-        let (told, hear) = std::sync::mpsc::channel();
-        std::thread::spawn(move || told.send(inbound.next(own.as_fd(), true).unwrap()));
-        let received = hear.recv_timeout(std::time::Duration::from_secs(10)).expect("it does not sleep");
-        assert!(matches!(received, Received::End), "{received:?}");
     }
 
     #[test]
@@ -276,7 +291,8 @@ mod test {
                 let header = Header { seq, ..Header::new(Kind::Done) };
                 if in_ring { speaker.say(header, b"") } else { speaker.say_aloud(header, b"", &[]) }.unwrap();
             }
-            let mut inbound = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+            let mut inbound =
+                Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell(), Luck::default());
             let mut bytes = turn;
             for (seq, _) in said {
                 let frame = loop {

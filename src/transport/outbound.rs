@@ -183,6 +183,7 @@ pub(super) fn send_with(
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::luck::Luck;
     use crate::transport::{Board, Inbound, Received};
     use crate::wire::frame::Kind;
 
@@ -198,7 +199,8 @@ mod test {
                 let body = Arc::new((0..size).map(|i| (i % 251) as u8).collect::<Vec<_>>());
                 outbound.push(Piece { header: Header { seq, ..Header::new(Kind::Run) }, body });
             }
-            let mut inbound = Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell());
+            let mut inbound =
+                Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell(), Luck::default());
             let mut seen = Vec::new();
             let mut full = 0;
             while seen.len() < sizes.len() * 40 {

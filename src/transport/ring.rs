@@ -18,7 +18,7 @@ use crate::wire::frame::{Frame, HEADER, Header, Malformed};
 use super::bulk::{BODY_MAX, Bulk};
 
 /// How many bytes were ever written and read, each beside nothing that the other side writes, then the frames.
-const WRITTEN_AT: usize = 0;
+pub(super) const WRITTEN_AT: usize = 0;
 const READ_AT: usize = 64;
 const FRAMES_AT: usize = 128;
 
@@ -36,8 +36,16 @@ const INLINE_AT_NEED: usize = 16 << 10;
 /// In the first word of a frame: its body lies there.
 const BESIDE: u64 = 1 << 63;
 
+const LINE: u64 = 64;
+
 /// Words of a frame before its body: the bytes of the socket that come before it, and its header.
 const HEAD: usize = 1 + HEADER / 8;
+
+/// What a frame takes whose body is so many bytes: whole lines of the cache, so that a small one is one line that goes
+/// from one processor to the other.
+fn length(body: u64) -> u64 {
+    (8 * HEAD as u64 + body).next_multiple_of(LINE)
+}
 
 #[derive(Debug)]
 struct Ring {
@@ -84,6 +92,10 @@ pub(crate) struct Reader {
     read: u64,
     /// What the writer was last seen to have written.
     written: u64,
+    /// Whoever reads a frame writes to the place of its number: the worker that takes a task up, or the parent, whose next
+    /// frame will have the next number. This is where the next one is.
+    place_of: fn(u64) -> usize,
+    next: usize,
 }
 
 impl Writer {
@@ -104,7 +116,7 @@ impl Writer {
             return false;
         }
         let inline = if beside { &[] } else { body };
-        let len = 8 * (HEAD + inline.len().div_ceil(8)) as u64;
+        let len = length(inline.len() as u64);
         if !self.has_room(len) {
             self.read = self.ring.load(READ_AT);
             if !self.has_room(len) {
@@ -147,10 +159,11 @@ impl Writer {
 }
 
 impl Reader {
-    /// The reader of the ring at this offset, which nobody has read from, and of what lies beside it.
-    pub(super) fn new(map: Arc<SharedMap>, at: usize, bulk_at: usize) -> Reader {
+    /// The reader of the ring at this offset, which nobody has read from, and of what lies beside it. Each number of a frame
+    /// has its place in the memory.
+    pub(super) fn new(map: Arc<SharedMap>, at: usize, bulk_at: usize, place_of: fn(u64) -> usize) -> Reader {
         let bulk = Bulk::new(Arc::clone(&map), bulk_at);
-        Reader { ring: Ring { map, at }, bulk, read: 0, written: 0 }
+        Reader { ring: Ring { map, at }, bulk, read: 0, written: 0, place_of, next: place_of(0) }
     }
 
     /// Whether something is there.
@@ -165,6 +178,7 @@ impl Reader {
             if self.read == self.written {
                 return Ok(Popped::Nothing);
             }
+            self.ring.map.expect_write(self.next);
         }
         let available = self.written.wrapping_sub(self.read);
         if available > CAPACITY || available < 8 * HEAD as u64 {
@@ -185,7 +199,7 @@ impl Reader {
         header.as_chunks_mut::<8>().0.iter_mut().for_each(|bytes| *bytes = take().to_ne_bytes());
         let header = Header::from_bytes(&header, limit.min(BODY_MAX as u64))?;
         let beside = first & BESIDE != 0;
-        let len = 8 * (HEAD as u64 + if beside { 0 } else { header.len.div_ceil(8) });
+        let len = length(if beside { 0 } else { header.len });
         // Of some kinds more may come than a ring holds, but not here.
         if available < len {
             return Err(Malformed::Ring);
@@ -203,6 +217,7 @@ impl Reader {
             body
         };
         self.read += len;
+        self.next = (self.place_of)(header.seq.wrapping_add(1));
         self.ring.store(READ_AT, self.read);
         Ok(Popped::Frame(Frame { header, body, handles: Handles::default() }))
     }
@@ -219,7 +234,7 @@ mod test {
         let mut writer = Writer::new(Arc::clone(&map), 0, RING_BYTES);
         assert!(!writer.bulk.is_there());
         writer.extend();
-        (writer, Reader::new(Arc::clone(&map), 0, RING_BYTES), map)
+        (writer, Reader::new(Arc::clone(&map), 0, RING_BYTES, |_| 0), map)
     }
 
     fn pop(reader: &mut Reader, after: u64) -> Option<Frame> {

@@ -1,5 +1,7 @@
 //! What a worker is told before it exists: the message waits in its socket when it starts.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Rules;
@@ -35,6 +37,8 @@ pub(crate) struct Hello {
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+    /// How long it looks for the next task before it sleeps, if that is set.
+    pub(crate) spin: Option<Duration>,
     /// What it puts itself under before anything else runs in it.
     pub(crate) bounds: Bounds,
     /// The faults that are to strike it.

@@ -164,6 +164,7 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         work: if hello.alone.is_some() { Work::Once } else { Work::Pool },
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
+        spin: hello.spin,
     };
     let served = serve(start, settle);
     // Runs what was registered for the exit of this process, unlike the `_exit` of a crash.

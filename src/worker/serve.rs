@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::faults::{self, Point};
+use crate::luck::Luck;
 use crate::sys::{clock, process, socket};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Inbound, Message, Received, Speaker};
@@ -26,6 +28,8 @@ pub(crate) struct Serve {
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+    /// How long it looks for the next task before it sleeps, if that is set.
+    pub(crate) spin: Option<Duration>,
 }
 
 /// What a worker is there for.
@@ -51,10 +55,12 @@ pub(crate) struct Served {
 /// program's runs, `settle` does: it takes some time, in which the parent can hear that this worker is ready.
 #[must_use]
 pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
-    let Serve { socket, desk, limit, work, mut initializer, max_rss } = serve;
+    let Serve { socket, desk, limit, work, mut initializer, max_rss, spin } = serve;
     let board = &desk.board;
     let mut inbound = match work {
-        Work::Pool => Inbound::with_ring(limit, board.requests_reader(), board.requests_bell()),
+        Work::Pool => {
+            Inbound::with_ring(limit, board.requests_reader(), board.requests_bell(), Luck::new(spin))
+        }
         // Whoever is to ring may be gone: what there is to do is in the socket, or that has ended.
         Work::Once | Work::Prepare => Inbound::new(limit),
     };

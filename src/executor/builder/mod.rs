@@ -1,11 +1,13 @@
 //! How a pool is configured, and started.
 
+mod checks;
 #[cfg(feature = "faults")]
 mod faults;
 mod flock;
 mod inline;
 mod kernel;
 mod limits;
+mod spin;
 mod start_method;
 mod stdio;
 
@@ -27,15 +29,13 @@ use crate::scheduler::engine::{Engine, Observer};
 use crate::scheduler::gate::Gate;
 use crate::scheduler::job::Initializer;
 use crate::scheduler::machine::Event;
-use crate::scheduler::policy::Settings;
 use crate::scheduler::supervisor;
 use crate::submit::Submitter;
-use crate::sys::{cpus, process, start};
+use crate::sys::cpus;
 use crate::task::{Registry, Task, guarded};
 use crate::transport::Message;
 use crate::wire::attach::{self, Handles};
 use crate::wire::codec;
-use crate::wire::hello::MAX_DEPTH;
 use crate::worker;
 
 use super::ProcessPoolExecutor;
@@ -43,13 +43,12 @@ use super::ProcessPoolExecutor;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 
+pub(super) use checks::check_max_workers;
+pub(crate) use checks::{check_nesting_and_tasks, check_process, check_surroundings};
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxReport};
 pub use start_method::StartMethod;
 pub use stdio::WorkerStdio;
-
-/// More workers than any machine has use for: a number above it is a mistake.
-const MAX_WORKERS: usize = 4096;
 
 /// The environment variable that overrides the default number of workers.
 const OVERRIDE: &str = "PROCPOOL_MAX_WORKERS";
@@ -83,6 +82,7 @@ pub struct Builder {
     idle_timeout: Option<Duration>,
     max_worker_age: Option<Duration>,
     max_worker_rss: Option<u64>,
+    spin: Option<Duration>,
     observer: Option<Observer>,
     limits: Limits,
     inline: Option<bool>,
@@ -114,6 +114,7 @@ impl Default for Builder {
             idle_timeout: None,
             max_worker_age: None,
             max_worker_rss: None,
+            spin: None,
             observer: None,
             limits: Limits::new(),
             inline: None,
@@ -514,6 +515,7 @@ impl Builder {
             limit: self.max_message_size as u64,
             initializer: self.initializer.is_some(),
             max_rss: self.max_worker_rss.unwrap_or(0),
+            spin: self.spin,
             depth: worker::place::here().depth,
             forks,
             alone: None,
@@ -540,66 +542,6 @@ impl Builder {
         let submitter = Submitter::new(engine, self.max_message_size, self.task_options.defaults());
         Ok(ProcessPoolExecutor(submitter))
     }
-
-    fn settings(&self) -> Result<Settings, StartError> {
-        let max_workers = match self.max_workers {
-            Some(count) => count,
-            None => default_workers()?,
-        };
-        check_max_workers(max_workers)?;
-        if self.min_workers > max_workers {
-            let message = format!(
-                "`min_workers` is {} and `max_workers` {max_workers}: the minimum cannot be above the maximum",
-                self.min_workers
-            );
-            return Err(StartError::invalid(message));
-        }
-        for (name, value) in [
-            ("max_tasks_per_child", self.max_tasks_per_child),
-            ("max_pending", self.max_pending),
-            ("max_message_size", Some(self.max_message_size)),
-            ("max_worker_rss", self.max_worker_rss.map(|bytes| usize::from(bytes > 0))),
-        ] {
-            if value == Some(0) {
-                return Err(StartError::invalid(format!("`{name}` is 0: it must be at least 1")));
-            }
-        }
-        for (name, limit) in
-            [("max_worker_age", self.max_worker_age), ("stop_timeout", Some(self.stop_timeout))]
-        {
-            if limit.is_some_and(|limit| limit.is_zero()) {
-                return Err(StartError::invalid(format!("`{name}` is zero: give a longer time")));
-            }
-        }
-        if self.max_pending.is_some_and(|count| count > usize::MAX >> 9) {
-            return Err(StartError::invalid(
-                "`max_pending` is larger than any memory: leave it out for no bound",
-            ));
-        }
-        for (name, limit) in [
-            ("start_timeout", Some(self.start_timeout)),
-            ("stop_timeout", Some(self.stop_timeout)),
-            ("idle_timeout", self.idle_timeout),
-            ("max_worker_age", self.max_worker_age),
-        ] {
-            if limit.is_some_and(|limit| limit > Duration::from_secs(365 * 86_400)) {
-                return Err(StartError::invalid(format!(
-                    "`{name}` is longer than a year: give a shorter one"
-                )));
-            }
-        }
-        check_surroundings(&self.env, self.current_dir.as_deref())?;
-        Ok(Settings {
-            max_workers,
-            processors: cpus::affinity(),
-            min_workers: self.min_workers,
-            idle_timeout: self.idle_timeout,
-            max_worker_age: self.max_worker_age,
-            max_tasks_per_child: self.max_tasks_per_child.map(|count| count as u64),
-            start_timeout: self.start_timeout,
-            stop_timeout: self.stop_timeout,
-        })
-    }
 }
 
 /// Whether the encoded result of an initializer is an error.
@@ -614,62 +556,6 @@ fn encoded(args: &impl Serialize) -> Option<Message> {
     let mut bytes = Vec::new();
     let handles = guarded(|| codec::encode_attached(args, &mut bytes, usize::MAX)).ok()?.ok()?;
     Some(Message { bytes, handles })
-}
-
-/// Whether processes can be started in such surroundings.
-pub(crate) fn check_surroundings(env: &[EnvChange], dir: Option<&Path>) -> Result<(), StartError> {
-    if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
-        let message =
-            format!("`current_dir` is {}, which is no directory: name one that is there", dir.display());
-        return Err(StartError::invalid(message));
-    }
-    for change in env {
-        if let EnvChange::Set(key, _) | EnvChange::Remove(key) = change
-            && (key.is_empty() || key.as_encoded_bytes().iter().any(|&byte| byte == b'=' || byte == 0))
-        {
-            let message = format!(
-                "{key:?} is no name for an environment variable: it must not be empty, nor have a `=` in it"
-            );
-            return Err(StartError::invalid(message));
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn check_max_workers(count: usize) -> Result<(), StartError> {
-    if (1..=MAX_WORKERS).contains(&count) {
-        return Ok(());
-    }
-    Err(StartError::invalid(format!("`max_workers` is {count}: it must be from 1 to {MAX_WORKERS}")))
-}
-
-/// Whether this program can have worker processes.
-pub(crate) fn check_process() -> Result<(), StartError> {
-    if !start::has_looked() || worker::has_strayed() {
-        return Err(StartError::NotInitialised);
-    }
-    if process::would_be_secure() {
-        return Err(StartError::invalid(
-            "this program runs with more rights than the user who started it (set-user-id, set-group-id or file \
-             capabilities): it cannot have worker processes, since they would have to trust that user",
-        ));
-    }
-    kernel::check()
-}
-
-/// Whether there can be another pool here, and its tasks can be told apart.
-pub(crate) fn check_nesting_and_tasks() -> Result<(), StartError> {
-    if worker::place::here().depth >= MAX_DEPTH {
-        return Err(StartError::TooDeep { limit: MAX_DEPTH });
-    }
-    match Registry::get().duplicate() {
-        None => Ok(()),
-        Some(duplicate) => Err(StartError::DuplicateTask {
-            name: duplicate.name.clone(),
-            first: duplicate.first.clone(),
-            second: duplicate.second.clone(),
-        }),
-    }
 }
 
 fn default_workers() -> Result<usize, StartError> {
