@@ -54,19 +54,19 @@ impl Luck {
         Luck { spin, ..Luck::default() }
     }
 
-    /// Waits until `is_there` says so, for about as long as a wake-up takes, if that is worth a try.
+    /// Waits until `is_there` says so, for about as long as a wake-up takes, if that is worth a try; or for the time that is
+    /// set.
     pub(crate) fn linger(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        if MODELLED {
-            return false;
-        }
-        if let Some(time) = self.spin {
-            return spin(time, is_there);
-        }
-        if !self.is_worth_a_try() {
+        let (looks, time) = match self.spin {
+            None => (LOOKS, WAKE_UP),
+            Some(time) => (LOOKS_SPUN, time),
+        };
+        let is_worth_a_try = || self.spin.is_some() || self.is_worth_a_try();
+        if MODELLED || time.is_zero() || !is_worth_a_try() {
             return false;
         }
         let brief = self.brief.load(Relaxed);
-        if look(if brief > 0 { BRIEF } else { LOOKS }, &mut is_there) {
+        if look(if brief > 0 { BRIEF } else { looks }, &mut is_there) {
             self.brief.store(brief.saturating_sub(1), Relaxed);
             self.note(true);
             return true;
@@ -77,12 +77,12 @@ impl Luck {
         let brief = if is_here { brief.checked_sub(1).unwrap_or(BRIEFLY) } else { 0 };
         self.brief.store(brief, Relaxed);
         // On a busy processor others had their turn for long, and sleep would have ended sooner.
-        let mut in_time = began.elapsed() < WAKE_UP;
-        let mut came = is_here || look(LOOKS, &mut is_there);
+        let mut in_time = began.elapsed() < time;
+        let mut came = is_here || look(looks, &mut is_there);
         while !came && in_time {
             thread::yield_now();
-            in_time = began.elapsed() < WAKE_UP;
-            came = look(LOOKS, &mut is_there);
+            in_time = began.elapsed() < time;
+            came = look(looks, &mut is_there);
         }
         self.note(came && in_time);
         came
@@ -101,24 +101,6 @@ impl Luck {
         self.in_vain.store(if lucky { 0 } else { IN_VAIN_MAX.min(before + 1) }, Relaxed);
         self.left_out.store(0, Relaxed);
     }
-}
-
-/// Looks for so long. Now and then others have their turn, for one of them may be what is waited for.
-fn spin(time: Duration, mut is_there: impl FnMut() -> bool) -> bool {
-    if time.is_zero() {
-        return false;
-    }
-    if look(LOOKS_SPUN, &mut is_there) {
-        return true;
-    }
-    let began = Instant::now();
-    while began.elapsed() < time {
-        thread::yield_now();
-        if look(LOOKS_SPUN, &mut is_there) {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -22,7 +22,12 @@ fn calls<C: Contestant>(contestant: &mut C, count: u64, pause: Duration) -> Opti
 }
 
 pub fn latency<C: Contestant>(size: Size) {
-    let mut contestant = C::start(WORKERS);
+    latency_of(C::start(WORKERS), size, "");
+}
+
+/// That of a contestant that has begun. The figures have names that begin with this.
+pub fn latency_of<C: Contestant>(mut contestant: C, size: Size, prefix: &str) {
+    let emit = |metric: &str, value| emit(&format!("{prefix}{metric}"), value);
     // All workers are up and their pages are touched before anything counts.
     contestant.many(200);
     if calls(&mut contestant, size.of(300, 100), Duration::ZERO).is_none() {

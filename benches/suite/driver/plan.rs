@@ -168,6 +168,11 @@ pub(super) static WORKLOADS: [Workload; 18] = [
             less("idle_p50_us", "us"),
             aside(less("idle_p99_us", "us")),
             less("cpu_us", "us"),
+            less("spun_hot_p50_us", "us"),
+            aside(less("spun_hot_p99_us", "us")),
+            less("spun_idle_p50_us", "us"),
+            aside(less("spun_idle_p99_us", "us")),
+            aside(less("spun_cpu_us", "us")),
         ],
     ),
     workload(

@@ -1,4 +1,4 @@
-//! procpool itself: defaults everywhere but for the number of workers.
+//! procpool itself: defaults everywhere but for the number of workers, and for what is called spun.
 
 mod asynchronous;
 mod counted;
@@ -115,10 +115,20 @@ impl Contestant for Procpool {
     }
 }
 
+/// With processors of its own.
+fn spun_latency(size: Size) {
+    let pool = ProcessPoolExecutor::builder().max_workers(contest::WORKERS).spin(Duration::from_millis(5));
+    contest::latency_of(Procpool(pool.build().expect("a pool")), size, "spun_");
+}
+
 /// Does one workload. False if there is none of that name.
 pub fn run(workload: &str, size: Size) -> bool {
     match workload {
         "async" => asynchronous::latency(size),
+        "latency" => {
+            contest::run::<Procpool>(workload, size);
+            spun_latency(size);
+        }
         "growth" => growth::growth(size),
         "locks" => locks::locks(size),
         "manager" => manager::manager(size),
