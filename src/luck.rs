@@ -13,12 +13,14 @@ use crate::primitive::{MODELLED, thread};
 
 /// Each wait that was in vain doubles the number of those that are left out. Several threads may blur that, and nothing
 /// depends on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Luck {
     in_vain: AtomicU32,
     left_out: AtomicU32,
     /// Before so many waits it was seen that another one on this processor had to have its turn.
     brief: AtomicU32,
+    /// Looks before others have their turn.
+    looks: u32,
     /// How long to look each time, whatever came of it before.
     spin: Option<Duration>,
 }
@@ -28,8 +30,10 @@ const IN_VAIN_MAX: u32 = 8;
 /// To sleep and to be woken takes about as long.
 pub(crate) const WAKE_UP: Duration = Duration::from_micros(40);
 
-/// Looks before others have their turn, and before they have it where it was set how long to look.
-const LOOKS: u32 = 64;
+/// Looks before others have their turn: for what is held for a moment; for the answer to a call, which takes longer; and
+/// where it was set how long to look.
+const LOOKS: u32 = 32;
+const LOOKS_ANSWER: u32 = 64;
 const LOOKS_SPUN: u32 = 512;
 
 /// Looks where it came last time as soon as others had had their turn: then it is done on this processor, and looking
@@ -48,19 +52,24 @@ fn look(times: u32, is_there: &mut impl FnMut() -> bool) -> bool {
     false
 }
 
+impl Default for Luck {
+    fn default() -> Luck {
+        let [in_vain, left_out, brief] = [const { AtomicU32::new(0) }; 3];
+        Luck { in_vain, left_out, brief, looks: LOOKS, spin: None }
+    }
+}
+
 impl Luck {
-    /// With a time for which to look, if one is set.
-    pub(crate) fn new(spin: Option<Duration>) -> Luck {
-        Luck { spin, ..Luck::default() }
+    /// With waiting for calls and their answers; for so long, if a time is set.
+    pub(crate) fn at_calls(spin: Option<Duration>) -> Luck {
+        let looks = if spin.is_some() { LOOKS_SPUN } else { LOOKS_ANSWER };
+        Luck { spin, looks, ..Luck::default() }
     }
 
     /// Waits until `is_there` says so, for about as long as a wake-up takes, if that is worth a try; or for the time that is
     /// set.
     pub(crate) fn linger(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        let (looks, time) = match self.spin {
-            None => (LOOKS, WAKE_UP),
-            Some(time) => (LOOKS_SPUN, time),
-        };
+        let (looks, time) = (self.looks, self.spin.unwrap_or(WAKE_UP));
         let is_worth_a_try = || self.spin.is_some() || self.is_worth_a_try();
         if MODELLED || time.is_zero() || !is_worth_a_try() {
             return false;
@@ -117,14 +126,14 @@ mod test {
             }));
             looks
         };
-        let luck = Luck::new(Some(Duration::from_millis(2)));
+        let luck = Luck::at_calls(Some(Duration::from_millis(2)));
         for _ in 0..4 {
             let began = Instant::now();
             assert!(looks(&luck) > LOOKS_SPUN);
             assert!(began.elapsed() >= Duration::from_millis(2));
         }
         assert!(luck.linger(|| true));
-        assert_eq!(looks(&Luck::new(Some(Duration::ZERO))), 0, "not at all");
+        assert_eq!(looks(&Luck::at_calls(Some(Duration::ZERO))), 0, "not at all");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Link {
             listener: Mutex::new(Listener::new(inbound)),
             claimed: AtomicBool::new(false),
             luck: Luck::default(),
-            awake: Luck::new(worker.spin),
+            awake: Luck::at_calls(worker.spin),
         }
     }
 

@@ -264,7 +264,7 @@ mod test {
 
     #[test]
     fn the_end_of_a_socket_is_seen_although_nobody_announces_it() {
-        for luck in [Luck::default(), Luck::new(Some(Duration::from_secs(3600)))] {
+        for luck in [Luck::default(), Luck::at_calls(Some(Duration::from_secs(3600)))] {
             let (board, _fd) = Board::create().unwrap();
             let (own, other) = UnixStream::pair().unwrap();
             let mut inbound =

@@ -59,7 +59,7 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let board = &desk.board;
     let mut inbound = match work {
         Work::Pool => {
-            Inbound::with_ring(limit, board.requests_reader(), board.requests_bell(), Luck::new(spin))
+            Inbound::with_ring(limit, board.requests_reader(), board.requests_bell(), Luck::at_calls(spin))
         }
         // Whoever is to ring may be gone: what there is to do is in the socket, or that has ended.
         Work::Once | Work::Prepare => Inbound::new(limit),
