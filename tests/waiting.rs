@@ -4,6 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use procpool::{Consumer, Lock, Pipe, ProcessPoolExecutor, Producer, Queue, Receiver, Sender, task};
 use rustix::time::{ClockId, clock_gettime};
 use support::procfs;
@@ -149,7 +150,7 @@ support::isolated! {
         }
     }
 
-    fn who_looks_for_ever_sees_a_crash_and_the_end() {
+    fn who_looks_for_ever_sees_a_crash_a_time_limit_and_the_end() {
         for spin in [Duration::ZERO, Duration::from_secs(3600)] {
             let pool = ProcessPoolExecutor::builder().max_workers(1).spin(spin).build().expect("a pool");
             let begun = pool.submit(own_pid, ()).result().expect("a value");
@@ -158,12 +159,25 @@ support::isolated! {
             assert!(since.elapsed() < DETECT, "{spin:?}: {:?}", since.elapsed());
             let next = pool.submit(own_pid, ()).result().expect("a value");
             assert_ne!(begun, next);
+            (0..100).for_each(|_| assert_eq!(pool.submit(own_pid, ()).result().expect("a value"), next));
+            let since = Instant::now();
+            let mut long = pool.submit(sleep, 600);
+            assert!((&mut long).now_or_never().is_none(), "{spin:?}");
+            assert!(long.result_timeout(NAP).is_err(), "{spin:?}");
+            assert!(since.elapsed() < DETECT, "{spin:?}: {:?}", since.elapsed());
+            assert!(long.kill(), "{spin:?}");
+            let next = pool.submit(own_pid, ()).result().expect("a value");
             let since = Instant::now();
             assert!(pool.shutdown(true).wait().leaked.is_empty());
             assert!(since.elapsed() < STOP, "{spin:?}: {:?}", since.elapsed());
             assert!(!procfs::is_alive(next), "{next} is there");
         }
     }
+}
+
+#[task]
+fn sleep(seconds: u64) {
+    std::thread::sleep(Duration::from_secs(seconds));
 }
 
 #[task]

@@ -100,6 +100,7 @@ impl Engine {
                 link.try_listener().is_some_and(has_come)
                     || link.bell.announced() != announced
                     || slot.is_done()
+                    || until.is_some_and(|until| until <= Instant::now())
             });
             // Nobody has to be told how to wake this thread before it has looked at what came.
             if came && let Some(listener) = link.try_listener() {
