@@ -25,6 +25,7 @@ use std::task::{Context, Wake, Waker};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, thread};
 
+use crate::luck::Luck;
 use crate::sys::socket;
 use crate::transport::{Board, Inbound, Outbound, Piece, Received, Speaker};
 use crate::wire::frame::{Header, Kind};
@@ -180,9 +181,11 @@ fn both_sides_of_a_link_are_woken_for_all_that_they_are_told() {
         let (ours, theirs) = socket::pair().unwrap();
         let sizes = [0, 5000, 1, 0, 4097];
         let mut outbound = Outbound::new(Some(board.requests_writer()), board.requests_bell());
-        let mut answers = Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell());
+        let mut answers =
+            Inbound::with_ring(1 << 20, board.replies_reader(), board.replies_bell(), Luck::default());
         let worker = thread::spawn(move || {
-            let mut requests = Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell());
+            let mut requests =
+                Inbound::with_ring(1 << 20, board.requests_reader(), board.requests_bell(), Luck::default());
             let mut speaker = Speaker::new(theirs, board.replies_writer(), board.replies_bell());
             for _ in sizes {
                 let Received::Frame(frame) = requests.next(speaker.socket(), true).unwrap() else { panic!() };
