@@ -17,8 +17,9 @@ use crate::primitive::{MODELLED, thread};
 pub(crate) struct Luck {
     in_vain: AtomicU32,
     left_out: AtomicU32,
-    /// Before so many waits it was seen that another one on this processor had to have its turn.
-    brief: AtomicU32,
+    /// Before so many waits it was seen that the one who answers had to have its turn on this processor. `None` where
+    /// nobody answers: what is held for a moment is free again wherever that is.
+    brief: Option<AtomicU32>,
     /// Looks before others have their turn.
     looks: u32,
     /// How long to look each time, whatever came of it before.
@@ -30,8 +31,8 @@ const IN_VAIN_MAX: u32 = 8;
 /// To sleep and to be woken takes about as long.
 pub(crate) const WAKE_UP: Duration = Duration::from_micros(40);
 
-/// Looks before others have their turn: for what is held for a moment; for the answer to a call, which takes longer; and
-/// where it was set how long to look.
+/// Looks before others have their turn, of some 30 ns each: for what is held for a moment; for the answer to a call, which
+/// takes longer; and where it was set to look for long.
 const LOOKS: u32 = 32;
 const LOOKS_ANSWER: u32 = 64;
 const LOOKS_SPUN: u32 = 512;
@@ -54,47 +55,63 @@ fn look(times: u32, is_there: &mut impl FnMut() -> bool) -> bool {
 
 impl Default for Luck {
     fn default() -> Luck {
-        let [in_vain, left_out, brief] = [const { AtomicU32::new(0) }; 3];
-        Luck { in_vain, left_out, brief, looks: LOOKS, spin: None }
+        Luck {
+            in_vain: AtomicU32::new(0),
+            left_out: AtomicU32::new(0),
+            brief: None,
+            looks: LOOKS,
+            spin: None,
+        }
     }
 }
 
 impl Luck {
     /// With waiting for calls and their answers; for so long, if a time is set.
     pub(crate) fn at_calls(spin: Option<Duration>) -> Luck {
-        let looks = if spin.is_some() { LOOKS_SPUN } else { LOOKS_ANSWER };
-        Luck { spin, looks, ..Luck::default() }
+        let looks = match spin {
+            None => LOOKS_ANSWER,
+            Some(time) if time > WAKE_UP => LOOKS_SPUN,
+            Some(_) => LOOKS,
+        };
+        Luck { spin, looks, brief: Some(AtomicU32::new(0)), ..Luck::default() }
     }
 
     /// Waits until `is_there` says so, for about as long as a wake-up takes, if that is worth a try; or for the time that is
     /// set.
-    pub(crate) fn linger(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        let (looks, time) = (self.looks, self.spin.unwrap_or(WAKE_UP));
-        let is_worth_a_try = || self.spin.is_some() || self.is_worth_a_try();
-        if MODELLED || time.is_zero() || !is_worth_a_try() {
+    pub(crate) fn linger(&self, is_there: impl FnMut() -> bool) -> bool {
+        self.linger_until(None, is_there)
+    }
+
+    /// The same, and not beyond a deadline.
+    pub(crate) fn linger_until(&self, until: Option<Instant>, mut is_there: impl FnMut() -> bool) -> bool {
+        let time = self.spin.unwrap_or(WAKE_UP);
+        if MODELLED || time.is_zero() || self.spin.is_none() && !self.is_worth_a_try() {
             return false;
         }
-        let brief = self.brief.load(Relaxed);
-        if look(if brief > 0 { BRIEF } else { looks }, &mut is_there) {
-            self.brief.store(brief.saturating_sub(1), Relaxed);
+        let brief = self.brief.as_ref().map_or(0, |brief| brief.load(Relaxed));
+        let note_brief = |left: u32| self.brief.iter().for_each(|brief| brief.store(left, Relaxed));
+        if look(if brief > 0 { BRIEF } else { self.looks }, &mut is_there) {
+            note_brief(brief.saturating_sub(1));
             self.note(true);
             return true;
         }
-        let began = Instant::now();
-        thread::yield_now();
-        let is_here = is_there();
-        let brief = if is_here { brief.checked_sub(1).unwrap_or(BRIEFLY) } else { 0 };
-        self.brief.store(brief, Relaxed);
-        // On a busy processor others had their turn for long, and sleep would have ended sooner.
-        let mut in_time = began.elapsed() < time;
-        let mut came = is_here || look(looks, &mut is_there);
-        while !came && in_time {
+        // What comes at once needs no clock.
+        let end = Instant::now().checked_add(time).into_iter().chain(until).min();
+        let mut is_first = true;
+        loop {
             thread::yield_now();
-            in_time = began.elapsed() < time;
-            came = look(looks, &mut is_there);
+            // On a busy processor others had their turn for long, and sleep would have ended sooner.
+            let in_time = end.is_none_or(|end| Instant::now() < end);
+            let came = is_there();
+            if is_first {
+                note_brief(if came { brief.checked_sub(1).unwrap_or(BRIEFLY) } else { 0 });
+                is_first = false;
+            }
+            if came || !in_time || look(self.looks, &mut is_there) {
+                self.note(in_time);
+                return came || in_time;
+            }
         }
-        self.note(came && in_time);
-        came
     }
 
     pub(crate) fn is_worth_a_try(&self) -> bool {
@@ -117,6 +134,51 @@ mod test {
     use super::*;
 
     #[test]
+    fn who_answers_on_the_same_processor_has_its_turn_at_once_for_a_while() {
+        let luck = Luck::at_calls(Some(Duration::from_secs(3600)));
+        // It comes as soon as others have had their turn.
+        let looks_before_it_came = || {
+            let (mut looks, mut before) = (0, 0);
+            assert!(luck.linger(|| {
+                looks += 1;
+                before = looks - 1;
+                before == LOOKS_SPUN || before == BRIEF && luck.brief.as_ref().unwrap().load(Relaxed) > 0
+            }));
+            before
+        };
+        for _ in 0..2 {
+            assert_eq!(looks_before_it_came(), LOOKS_SPUN);
+            assert!((0..BRIEFLY).all(|_| looks_before_it_came() == BRIEF));
+        }
+        // And then it takes longer than that.
+        let mut looks = 0;
+        assert!(luck.linger(|| {
+            looks += 1;
+            looks == BRIEF + 2
+        }));
+        assert_eq!(looks_before_it_came(), LOOKS_SPUN);
+        assert!(Luck::default().brief.is_none(), "nobody answers");
+    }
+
+    #[test]
+    fn a_deadline_that_passes_is_no_luck() {
+        let luck = Luck::at_calls(Some(Duration::from_secs(3600)));
+        for _ in 0..2 {
+            let until = Instant::now() + Duration::from_millis(1);
+            assert!(!luck.linger_until(Some(until), || false));
+            assert!(Instant::now() >= until);
+        }
+        let luck = Luck::at_calls(None);
+        assert!(!luck.linger_until(Some(Instant::now()), || false));
+        let mut looks = 0;
+        assert!(!luck.linger_until(None, || {
+            looks += 1;
+            false
+        }));
+        assert_eq!(looks, 0, "the next one does not try");
+    }
+
+    #[test]
     fn where_a_time_is_set_it_is_looked_for_so_long_each_time() {
         let looks = |luck: &Luck| {
             let mut looks = 0;
@@ -126,6 +188,8 @@ mod test {
             }));
             looks
         };
+        let short = Luck::at_calls(Some(Duration::from_nanos(1)));
+        assert!((0..4).all(|_| looks(&short) <= LOOKS + 1));
         let luck = Luck::at_calls(Some(Duration::from_millis(2)));
         for _ in 0..4 {
             let began = Instant::now();

@@ -34,6 +34,7 @@ support::isolated! {
             (builder().max_pending(usize::MAX), "`max_pending` is larger than any memory"),
             (builder().max_message_size(0), "`max_message_size` is 0: it must be at least 1"),
             (builder().start_timeout(Duration::MAX), "`start_timeout` is longer than a year"),
+            (builder().spin(Duration::MAX), "`spin` is longer than a year"),
             (builder().stop_timeout(Duration::ZERO), "`stop_timeout` is zero: give a longer time"),
             (builder().current_dir("/no/such/place"), "/no/such/place, which is no directory"),
             (builder().env("A=B", "x"), "is no name for an environment variable"),

@@ -5,9 +5,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use procpool::{Consumer, Lock, Pipe, ProcessPoolExecutor, Producer, Queue, Receiver, Sender, task};
+use procpool::{
+    Consumer, Lock, Pipe, ProcessPoolExecutor, Producer, Queue, Receiver, Sender, TaskOptions, task,
+};
 use rustix::time::{ClockId, clock_gettime};
-use support::procfs;
+use support::{eventually, procfs};
 
 /// Longer than anybody looks.
 const NAP: Duration = Duration::from_millis(4);
@@ -16,6 +18,9 @@ const NAPS: u32 = 250;
 /// Until a death is told, and until a pool has ended.
 const DETECT: Duration = Duration::from_secs(2);
 const STOP: Duration = Duration::from_secs(2);
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(20);
 
 /// What waiting may cost of the time that is waited.
 const SHARE: f64 = 0.1;
@@ -135,19 +140,16 @@ support::isolated! {
     }
 
     fn who_is_told_to_look_for_so_long_does_so_and_then_sleeps() {
-        let looking = ProcessPoolExecutor::builder().max_workers(1).spin(Duration::from_millis(400));
-        for (pool, looks) in [(pool(), false), (looking.build().expect("a pool"), true)] {
-            pool.submit(own_pid, ()).result().expect("a value");
-            let used_when_quiet = || {
-                let before = used_by_workers(&pool);
-                std::thread::sleep(Duration::from_millis(300));
-                let after = used_by_workers(&pool);
-                (before == after).then_some(after)
-            };
-            let used = std::iter::repeat_with(used_when_quiet).take(100).flatten().next().expect("it sleeps in the end");
-            assert_eq!(used >= Duration::from_millis(30), looks, "{used:?}");
+        let looking = ProcessPoolExecutor::builder().max_workers(1).spin(Duration::from_secs(2));
+        let [default, looking] = [pool(), looking.build().expect("a pool")].map(|pool| {
+            let worker = pool.submit(own_pid, ()).result().expect("a value");
+            let before = used_by_workers(&pool);
+            eventually("it sleeps", SOON, || procfs::sleeps_in(worker, "futex"));
+            let used = used_by_workers(&pool) - before;
             pool.shutdown(true).wait();
-        }
+            used
+        });
+        assert!(looking > default + Duration::from_millis(50), "{looking:?} and by default {default:?}");
     }
 
     fn who_looks_for_ever_sees_a_crash_a_time_limit_and_the_end() {
@@ -167,6 +169,13 @@ support::isolated! {
             assert!(since.elapsed() < DETECT, "{spin:?}: {:?}", since.elapsed());
             assert!(long.kill(), "{spin:?}");
             let next = pool.submit(own_pid, ()).result().expect("a value");
+            // What comes beside the ring, what comes for another, and who is told by somebody else.
+            assert_eq!(pool.submit(echo, vec![7; 1 << 20]).result().expect("a value"), [7; 1 << 20]);
+            let (first, second) = (pool.submit(own_pid, ()), pool.submit(own_pid, ()));
+            assert_eq!((second.result().expect("a value"), first.result().expect("a value")), (next, next));
+            let limited = pool.with(TaskOptions::new().timeout(NAP));
+            assert!(limited.submit(sleep, 600).result().expect_err("it was stopped").is_timeout(), "{spin:?}");
+            let next = pool.submit(own_pid, ()).result().expect("a value");
             let since = Instant::now();
             assert!(pool.shutdown(true).wait().leaked.is_empty());
             assert!(since.elapsed() < STOP, "{spin:?}: {:?}", since.elapsed());
@@ -178,6 +187,11 @@ support::isolated! {
 #[task]
 fn sleep(seconds: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
+}
+
+#[task]
+fn echo(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
 }
 
 #[task]

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! put   write the bytes   send the handles   wake consumers   TAIL   COUNT
-//! get   copy the bytes    take the handles   wake producers   HEAD   COUNT
+//! get   copy the bytes    take the handles   wake producers   HEAD   COUNT   wake those who join
 //! ```
 //!
 //! Up to the store of `TAIL`, or `SPILL_TAIL`, the item is not in the queue; up to that of `HEAD`, or `SPILL_HEAD`, it is
 //! still there. Whoever is killed has done one or the other; those who were woken too early look in vain. What does not
-//! change at once with these words is only `COUNT`, which whoever finds the lock without its holder counts again.
+//! change at once with these words is only `COUNT`, which whoever finds the lock without its holder counts again. Those who
+//! join are woken by any death as well.
 //!
 //! Handles cannot lie in memory: see `parcels.rs`. What lies in the file gets into the ring again: see `overflow.rs`.
 

@@ -89,23 +89,12 @@ impl Engine {
         let announced = link.bell.announced();
         if until.is_none_or(|until| until > Instant::now()) {
             link.bell.wish(Wish::None);
-            let written = link.board.replies_written();
-            let mut looks = 0_u32;
-            let came = link.awake.linger(|| {
-                looks = looks.wrapping_add(1);
-                if looks % LOOK_AROUND != 1 {
-                    return link.board.replies_written() != written;
-                }
-                let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
-                link.try_listener().is_some_and(has_come)
-                    || link.bell.announced() != announced
-                    || slot.is_done()
-                    || until.is_some_and(|until| until <= Instant::now())
-            });
-            // Nobody has to be told how to wake this thread before it has looked at what came.
-            if came && let Some(listener) = link.try_listener() {
-                self.listen_for(lane, listener);
-            }
+            // Where it is set how long to look, what came for others does not end that.
+            while self.look_out(lane, link, slot, until, announced)
+                && self.worker.spin.is_some()
+                && !slot.is_done()
+                && link.bell.announced() == announced
+            {}
         }
         if !slot.is_done() {
             self.help_asleep(lane, link, slot, until, in_a_hurry, announced);
@@ -113,9 +102,36 @@ impl Engine {
         link.bell.wish(Wish::Message);
         if !in_a_hurry {
             while self.listen_for(lane, link.listener()) {}
-        } else if link.try_listener().is_some_and(|listener| !listener.is_ring_empty()) {
+        } else if link.try_listener().is_none_or(|listener| !listener.is_ring_empty()) {
+            // Whoever else listens may have looked before this thread stopped to wish for nothing.
             self.drive(|core, _, later| core.order(Command::Listen(lane), later));
         }
+    }
+
+    /// Looks whether the worker says something, without sleep, and listens. Says whether something came.
+    fn look_out(
+        &self,
+        lane: LaneNo,
+        link: &Link,
+        slot: &Slot,
+        until: Option<Instant>,
+        announced: u64,
+    ) -> bool {
+        let written = link.board.replies_written();
+        let mut looks = 0_u32;
+        let came = link.awake.linger_until(until, || {
+            looks = looks.wrapping_add(1);
+            if looks % LOOK_AROUND != 1 {
+                return link.board.replies_written() != written;
+            }
+            let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
+            link.try_listener().is_some_and(has_come) || link.bell.announced() != announced || slot.is_done()
+        });
+        // Nobody has to be told how to wake this thread before it has looked at what came.
+        if came && let Some(listener) = link.try_listener() {
+            self.listen_for(lane, listener);
+        }
+        came
     }
 
     /// Listens and sleeps in turn.

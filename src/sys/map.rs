@@ -81,15 +81,15 @@ impl SharedMap {
         Ok(SharedMap { base, len })
     }
 
-    /// The word at this offset is written to soon: its line of the cache is fetched meanwhile. Does nothing where Rust
-    /// cannot say that.
+    /// The word at this offset is used soon: its line of the cache is fetched meanwhile. Does nothing but on x86-64: Rust
+    /// has no stable way to say that elsewhere.
     #[inline]
-    pub(crate) fn expect_write(&self, offset: usize) {
+    pub(crate) fn expect(&self, offset: usize) {
         let word: *const AtomicU64 = self.word(offset);
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         // SAFETY: a hint has no effect on what the program does, wherever it points.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(word.cast());
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(word.cast());
         }
         let _ = word;
     }

@@ -81,6 +81,9 @@ pub(crate) const CHUNKS: u64 = 64;
 /// taken up. Whoever sets the second of them knows that it was second.
 pub(crate) type CallBits = [u64; FEW_CALLS as usize / 32];
 
+/// A frame begins where a line of the cache does.
+const _: () = assert!(REQUESTS_AT.is_multiple_of(64) && REPLIES_AT.is_multiple_of(64));
+
 /// The size of the page.
 const BOARD_BYTES: usize = REPLIES_BULK_AT + BULK_BYTES;
 

@@ -54,7 +54,7 @@ struct Express {
 const BUFFER: usize = 64 << 10;
 
 /// Looks at the ring, each of them some 30 ns, before one at the socket.
-const LOOK_AT_SOCKET: u32 = 1 << 16;
+const LOOK_AT_SOCKET: u32 = 1 << 12;
 
 impl Inbound {
     /// Of a link that is a socket and nothing else.

@@ -25,6 +25,8 @@ const FRAMES_AT: usize = 128;
 /// Words of frames.
 const WORDS: usize = 6 << 10;
 const CAPACITY: u64 = 8 * WORDS as u64;
+const _: () =
+    assert!(CAPACITY.is_multiple_of(LINE) && FRAMES_AT as u64 % LINE == 0 && RING_BYTES as u64 % LINE == 0);
 
 /// The size of a ring in shared memory.
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
@@ -178,7 +180,7 @@ impl Reader {
             if self.read == self.written {
                 return Ok(Popped::Nothing);
             }
-            self.ring.map.expect_write(self.next);
+            self.ring.map.expect(self.next);
         }
         let available = self.written.wrapping_sub(self.read);
         if available > CAPACITY || available < 8 * HEAD as u64 {
@@ -313,6 +315,14 @@ mod test {
             let (_writer, mut reader, map) = ring();
             map.word(WRITTEN_AT).store(written, Relaxed);
             assert_eq!(reader.pop(0, 64), Err(Malformed::Ring), "{written}");
+        }
+        for written in [8 * HEAD as u64, 56, 72] {
+            let (mut writer, mut reader, map) = ring();
+            assert!(writer.push(0, done(1), &[7; 10]));
+            map.word(WRITTEN_AT).store(written, Relaxed);
+            let popped = reader.pop(0, 64);
+            // Who says that it has written more than it has is believed the part that makes sense.
+            assert_eq!(popped.is_err(), written < LINE, "{written}: {popped:?}");
         }
         let (mut writer, mut reader, map) = ring();
         for read in [8, CAPACITY, 1 << 63] {

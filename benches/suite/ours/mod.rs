@@ -115,7 +115,7 @@ impl Contestant for Procpool {
     }
 }
 
-/// With processors of its own.
+/// Looking for longer than the pauses are: the caller and its worker keep two processors busy.
 fn spun_latency(size: Size) {
     let pool = ProcessPoolExecutor::builder().max_workers(contest::WORKERS).spin(Duration::from_millis(5));
     contest::latency_of(Procpool(pool.build().expect("a pool")), size, "spun_");

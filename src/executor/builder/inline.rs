@@ -28,6 +28,7 @@ impl Builder {
     ///   [`current_dir`](Builder::current_dir) and [`max_worker_rss`](Builder::max_worker_rss) do nothing, and an
     ///   initializer runs once in every thread. [`worker_pids`](crate::ProcessPoolExecutor::worker_pids) is empty, and
     ///   the process of a [`WorkerEvent`](crate::WorkerEvent) is this program.
+    /// * With [`spin`](Builder::spin), it is threads of this program that look.
     /// * To tell where a task panicked, the program's panic hook is put behind one that remembers it.
     /// * [`stdout`](Builder::stdout), [`stderr`](Builder::stderr), [`limits`](Builder::limits), a sandbox and faults are errors of [`build`](Builder::build).
     ///
