@@ -26,7 +26,7 @@ const FRAMES_AT: usize = 128;
 const WORDS: usize = 6 << 10;
 const CAPACITY: u64 = 8 * WORDS as u64;
 const _: () =
-    assert!(CAPACITY.is_multiple_of(LINE) && FRAMES_AT as u64 % LINE == 0 && RING_BYTES as u64 % LINE == 0);
+    assert!(CAPACITY.is_multiple_of(LINE) && FRAMES_AT.is_multiple_of(64) && RING_BYTES.is_multiple_of(64));
 
 /// The size of a ring in shared memory.
 pub(crate) const RING_BYTES: usize = FRAMES_AT + 8 * WORDS;
