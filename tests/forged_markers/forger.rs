@@ -87,8 +87,8 @@ impl Letter {
     }
 
     fn new(kind: u8, nonce: [u8; 16], extra: usize, claimed: u64) -> Letter {
-        // Nonce; place 0 in the pool; 1 deep; at most 127 bytes; no template; of a pool; no initializer; any memory; no limits; no
-        // inherited descriptors.
+        // Nonce; place 0 in the pool; 1 deep; at most 127 bytes; no template; of a pool; no initializer; any memory; no time to spin;
+        // no limits; no inherited descriptors.
         let numbers = [
             &0_u64.to_ne_bytes()[..],
             &1_u32.to_ne_bytes(),
@@ -97,6 +97,7 @@ impl Letter {
             &[0],
             &[0],
             &0_u64.to_ne_bytes(),
+            &[0],
         ];
         let body = [&nonce[..], &numbers.concat(), &[0; 10], &vec![0; extra]].concat();
         let mut bytes = vec![0; HEADER];
