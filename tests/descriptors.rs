@@ -125,7 +125,7 @@ support::isolated! {
     fn replacements_cost_the_program_no_descriptor() {
         support::warmed_up(|| drop(pool(1)));
         let pool = pool(2);
-        let before = Census::take();
+        let before = Census::settled();
         for _ in 0..20 {
             for pid in pool.worker_pids() {
                 kill(pid, Signal::KILL);

@@ -97,6 +97,21 @@ impl Census {
         lines
     }
 
+    /// That of a process that has come to rest: a thread that is on its way out, or a file that is read for a moment, counted
+    /// as given, would hide a leak later.
+    pub fn settled() -> Census {
+        let end = Instant::now() + GRACE;
+        let mut last = Census::take();
+        let mut equal = 0;
+        while equal < 3 && Instant::now() < end {
+            pause(Duration::from_millis(20));
+            let now = Census::take();
+            equal = if now.same_as(&last) { equal + 1 } else { 0 };
+            last = now;
+        }
+        last
+    }
+
     /// Whether nothing came or went but memory.
     fn same_as(&self, other: &Census) -> bool {
         self.fds == other.fds && self.threads == other.threads && self.names == other.names
@@ -112,7 +127,7 @@ pub fn warmed_up(warm_up: impl FnOnce()) {
     eventually("the processes of the warm-up end", Duration::from_secs(10), || {
         processes().keys().all(|key| before.processes.contains_key(key))
     });
-    set_baseline(settled());
+    set_baseline(Census::settled());
 }
 
 /// Leaves out the census at the end of this test, for a body that leaves something behind on purpose.
@@ -131,21 +146,6 @@ pub(super) fn end() {
     if !OPTED_OUT.load(Ordering::Relaxed) {
         baseline().expect("taken before the body").assert_clean();
     }
-}
-
-/// A census of a process that has come to rest: a thread that is on its way out, counted as given, would hide a
-/// leak later.
-fn settled() -> Census {
-    let end = Instant::now() + GRACE;
-    let mut last = Census::take();
-    let mut equal = 0;
-    while equal < 3 && Instant::now() < end {
-        pause(Duration::from_millis(20));
-        let now = Census::take();
-        equal = if now.same_as(&last) { equal + 1 } else { 0 };
-        last = now;
-    }
-    last
 }
 
 fn baseline() -> Option<Census> {
