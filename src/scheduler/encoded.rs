@@ -5,6 +5,7 @@ use std::ops::Deref;
 use serde::de::DeserializeOwned;
 
 use crate::sys::plain;
+use crate::sys::spare::Reusable;
 use crate::transport::Message;
 use crate::wire::attach::{Handle, Handles};
 use crate::wire::codec;
@@ -22,9 +23,8 @@ pub(crate) enum Encoded {
     },
     Many(Box<[u8]>),
     /// So many that their memory is not moved to be no longer than they are.
-    #[expect(clippy::box_collection, reason = "a pointer is all that there is room for")]
     Large {
-        bytes: Box<Vec<u8>>,
+        bytes: Box<Reusable>,
         /// It is a vector of bytes, or a text, that is its own memory: its lead is left out.
         whole: bool,
     },
@@ -71,12 +71,12 @@ impl Encoded {
 
     /// Memory that stays as it is.
     pub(super) fn large(bytes: Vec<u8>) -> Encoded {
-        Encoded::Large { bytes: Box::new(bytes), whole: false }
+        Encoded::Large { bytes: Box::new(Reusable::new(bytes)), whole: false }
     }
 
     /// A vector of bytes, or a text, without its lead.
     pub(crate) fn whole(bytes: Vec<u8>) -> Encoded {
-        Encoded::Large { bytes: Box::new(bytes), whole: true }
+        Encoded::Large { bytes: Box::new(Reusable::new(bytes)), whole: true }
     }
 
     pub(crate) fn handles(&self) -> &[Handle] {
@@ -112,8 +112,8 @@ impl Encoded {
                 return plain::number_of(&self).map_or_else(|| self.decode(task), Ok);
             }
             Encoded::Many(bytes) => (bytes.into_vec(), Handles::default()),
-            Encoded::Large { bytes, whole: true } => return decode_whole(task, *bytes),
-            Encoded::Large { bytes, whole: false } => (*bytes, Handles::default()),
+            Encoded::Large { bytes, whole: true } => return decode_whole(task, bytes.into_vec()),
+            Encoded::Large { bytes, whole: false } => (bytes.into_vec(), Handles::default()),
             Encoded::Attached(message) => (message.bytes, message.handles),
         };
         verdict::decoded(task, handles, || codec::decode_owned(bytes))

@@ -13,7 +13,7 @@ use crate::faults::Point;
 use crate::launch::{self, Launched, Process};
 use crate::park;
 use crate::primitive::thread;
-use crate::sys::{process, socket};
+use crate::sys::{process, socket, spare};
 use crate::transport::{Piece, Wish};
 use crate::wire::frame::{Header, Kind};
 use crate::worker;
@@ -140,6 +140,7 @@ impl Supervisor {
             }
             self.kill_the_deaf(now);
             self.look_around(now);
+            spare::release();
             if !idle {
                 continue;
             }
@@ -148,10 +149,8 @@ impl Supervisor {
             let deaf = workers().filter_map(|worker| worker.deaf).min();
             let collect = workers().filter_map(|worker| worker.collect).min();
             let rest = (!unheard.is_empty()).then_some(now);
-            let until = [wake, deaf, collect, self.surroundings.until(), rest, self.vanguard.until()]
-                .into_iter()
-                .flatten()
-                .min();
+            let others = [self.surroundings.until(), self.vanguard.until(), spare::until()];
+            let until = [wake, deaf, collect, rest].into_iter().chain(others).flatten().min();
             self.hear(until);
             let now = if collect.is_some() { Instant::now() } else { now };
             let due = self.lanes(|worker| worker.collect.is_some_and(|at| at <= now));

@@ -31,6 +31,7 @@ pub(crate) mod ready;
 pub(crate) mod sandbox;
 pub(crate) mod socket;
 pub(crate) mod source;
+pub(crate) mod spare;
 pub(crate) mod spill;
 pub(crate) mod stack;
 pub(crate) mod start;

@@ -19,11 +19,11 @@ pub(crate) fn page_size() -> usize {
 const LARGE: usize = 4 << 20;
 
 /// Bytes of a large page.
-const LARGE_PAGE: usize = 2 << 20;
+pub(super) const LARGE_PAGE: usize = 2 << 20;
 
 /// Memory of so many bytes is a mapping of its own, whatever was freed before: below that, an allocator may have some that
 /// is in use already, which is better than any new.
-const MAPPED: usize = 32 << 20;
+pub(super) const MAPPED: usize = 32 << 20;
 
 /// What an allocator may need of a mapping for itself.
 const ITS_OWN: usize = 64;

@@ -43,6 +43,11 @@ impl Body {
         Body { lead, bytes: Cell::new(bytes), after: OnceCell::new() }
     }
 
+    /// What was not given away.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_inner()
+    }
+
     /// Reads from the beginning.
     pub(crate) fn source(&mut self) -> Source<'_> {
         let bytes = self.bytes.get_mut();

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::luck::Luck;
-use crate::sys::{ready, socket};
+use crate::sys::{ready, socket, spare};
 use crate::wire::frame::{Decoder, Frame, HEADER, Malformed};
 
 use super::arrivals::Arrivals;
@@ -227,9 +227,10 @@ impl Express {
         }
         self.bell.wish(Wish::Wake);
         if self.is_quiet(announced) {
-            self.bell.sleep(None);
+            self.bell.sleep(spare::until());
         }
         self.bell.wish(Wish::None);
+        spare::release();
     }
 
     fn is_quiet(&self, announced: u64) -> bool {

@@ -3,7 +3,7 @@
 //! Whoever reads treats the other side as hostile: the length is checked against a limit before anything is
 //! allocated, and the buffer of a body grows with the bytes that arrive, to 64 times those.
 
-use crate::sys::pages;
+use crate::sys::{pages, spare};
 
 use super::attach::{HANDLES_MAX, Handles};
 use super::records::OVERHEAD;
@@ -300,6 +300,11 @@ impl Decoder {
     pub(crate) fn body(&mut self) -> Result<Option<Body<'_>>, Malformed> {
         let Some(Frame { header, body, .. }) = &mut self.arriving else { return Ok(None) };
         let missing = header.len - body.len() as u64;
+        if body.capacity() == 0
+            && let Some(memory) = usize::try_from(missing).ok().and_then(spare::take)
+        {
+            *body = memory;
+        }
         if body.len() == body.capacity() && missing > 0 {
             let growth = if body.is_empty() { FIRST } else { (BELIEVED - 1).saturating_mul(body.len()) };
             let more = usize::try_from(missing.min(growth as u64)).map_err(|_| Malformed::OutOfMemory)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::faults::{self, Point};
 use crate::luck::Luck;
-use crate::sys::{clock, process, socket};
+use crate::sys::{clock, process, socket, spare};
 use crate::task::{Call, Registry, Reply, Stages, TaskNumber};
 use crate::transport::{Inbound, Message, Received, Speaker};
 use crate::wire::codec::{self, Body};
@@ -77,6 +77,8 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
     {
+        // What this task brings had its choice. The rest of the memory is for what the task does.
+        spare::make_room();
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
                 initializer = false;
@@ -209,9 +211,17 @@ impl Worker {
     pub(super) fn look_after_itself(&mut self, nanos: u64) -> io::Result<()> {
         self.look_after_channel(nanos)?;
         if self.output.bytes.capacity() > 1 << 20 {
-            self.output.bytes = Vec::new();
+            let bytes = std::mem::take(&mut self.output.bytes);
+            self.let_go(bytes);
         }
         Ok(())
+    }
+
+    /// Memory of a value that is not needed any more. Where somebody looks at how much there is, nothing is kept.
+    fn let_go(&self, bytes: Vec<u8>) {
+        if self.max_rss == 0 {
+            spare::give(bytes);
+        }
     }
 
     /// Through the ring it could go on without its channel, until the parent ends it under somebody else's task.
@@ -251,7 +261,9 @@ impl Worker {
         let source = args.source();
         let call = Call::new(&source, frame.handles, &mut self.output, self.limit, stages);
         let is_task = frame.header.kind == Kind::Run;
-        match (entry.run)(if is_task { call.may_be_whole() } else { call }) {
+        let reply = (entry.run)(if is_task { call.may_be_whole() } else { call });
+        self.let_go(args.into_bytes());
+        match reply {
             Reply::Whole => {
                 self.whole = true;
                 Kind::Done
