@@ -66,6 +66,7 @@ pub(super) fn start(worker: &Worker, index: usize) -> Result<Launched, StartErro
         work: Work::Pool,
         initializer: worker.initializer,
         max_rss: 0,
+        keeps_memory: true,
         spin: worker.spin,
     };
     let place = Place { index, depth: worker.depth + 1 };

@@ -68,6 +68,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> Result<(), StartError> {
         // Nobody waits for it if there is none.
         let _ = told.send(ready);
         if !failed {
+            spare::keep(true);
             let starts_cost = !engine.worker.inline && engine.worker.forks.is_none();
             let vanguard = if starts_cost { Vanguard::default() } else { Vanguard::none() };
             Supervisor {

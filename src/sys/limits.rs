@@ -26,6 +26,13 @@ pub(crate) struct Bounds {
     pub(crate) groups: Vec<String>,
 }
 
+impl Bounds {
+    /// Whether one of them may be one of memory.
+    pub(crate) fn are_of_memory(&self) -> bool {
+        self.address_space.is_some() || !self.groups.is_empty()
+    }
+}
+
 /// Puts the calling process under the bounds. The error says which one the system refuses.
 pub(crate) fn apply(bounds: &Bounds) -> Result<(), String> {
     for group in &bounds.groups {

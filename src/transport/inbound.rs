@@ -209,7 +209,7 @@ impl Express {
     fn wait(&mut self, fd: BorrowedFd<'_>, announced: u64) {
         // Who looks for long sees the end of the socket as well.
         let (mut looks, mut is_over) = (0_u32, false);
-        let came = self.luck.linger(|| {
+        let came = self.luck.linger_until(spare::until(), || {
             looks = looks.wrapping_add(1);
             is_over = looks.is_multiple_of(LOOK_AT_SOCKET) && ready::is_hung_up(fd);
             is_over || !self.is_quiet(announced)

@@ -1,7 +1,8 @@
 //! Frames: a header of fixed size, then a body. The same shape both ways.
 //!
 //! Whoever reads treats the other side as hostile: the length is checked against a limit before anything is
-//! allocated, and the buffer of a body grows with the bytes that arrive, to 64 times those.
+//! allocated, and the buffer of a body grows with the bytes that arrive, to 64 times those; or it is memory that an earlier
+//! one has left.
 
 use crate::sys::{pages, spare};
 

@@ -164,6 +164,7 @@ pub(super) fn live(hello: &Hello, socket: OwnedFd, parent: OwnedFd, board: Board
         work: if hello.alone.is_some() { Work::Once } else { Work::Pool },
         initializer: hello.initializer,
         max_rss: modest(hello.max_rss, &hello.nonce),
+        keeps_memory: hello.alone.is_none() && hello.max_rss == 0 && !hello.bounds.are_of_memory(),
         spin: hello.spin,
     };
     let served = serve(start, settle);

@@ -28,6 +28,8 @@ pub(crate) struct Serve {
     pub(crate) initializer: bool,
     /// Above so many bytes of resident memory it asks to be replaced; 0 is no bound.
     pub(crate) max_rss: u64,
+    /// Memory of one message may be kept for the next.
+    pub(crate) keeps_memory: bool,
     /// How long it looks for the next task before it sleeps, if that is set.
     pub(crate) spin: Option<Duration>,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Served {
 /// program's runs, `settle` does: it takes some time, in which the parent can hear that this worker is ready.
 #[must_use]
 pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
-    let Serve { socket, desk, limit, work, mut initializer, max_rss, spin } = serve;
+    let Serve { socket, desk, limit, work, mut initializer, max_rss, keeps_memory, spin } = serve;
     let board = &desk.board;
     let mut inbound = match work {
         Work::Pool => {
@@ -64,6 +66,9 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
         // Whoever is to ring may be gone: what there is to do is in the socket, or that has ended.
         Work::Once | Work::Prepare => Inbound::new(limit),
     };
+    if keeps_memory {
+        spare::keep(false);
+    }
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut worker =
@@ -77,7 +82,7 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     while faults::hit(Point::Idle).is_ok()
         && let Ok(Received::Frame(frame)) = worker.hear(&mut inbound)
     {
-        // What this task brings had its choice. The rest of the memory is for what the task does.
+        // What this task brings had its choice of it.
         spare::make_room();
         let replied = match frame.header.kind {
             Kind::Init if initializer => {
@@ -212,16 +217,9 @@ impl Worker {
         self.look_after_channel(nanos)?;
         if self.output.bytes.capacity() > 1 << 20 {
             let bytes = std::mem::take(&mut self.output.bytes);
-            self.let_go(bytes);
-        }
-        Ok(())
-    }
-
-    /// Memory of a value that is not needed any more. Where somebody looks at how much there is, nothing is kept.
-    fn let_go(&self, bytes: Vec<u8>) {
-        if self.max_rss == 0 {
             spare::give(bytes);
         }
+        Ok(())
     }
 
     /// Through the ring it could go on without its channel, until the parent ends it under somebody else's task.
@@ -262,7 +260,7 @@ impl Worker {
         let call = Call::new(&source, frame.handles, &mut self.output, self.limit, stages);
         let is_task = frame.header.kind == Kind::Run;
         let reply = (entry.run)(if is_task { call.may_be_whole() } else { call });
-        self.let_go(args.into_bytes());
+        spare::give(args.into_bytes());
         match reply {
             Reply::Whole => {
                 self.whole = true;

@@ -84,6 +84,7 @@ pub(super) fn run(hello: &Hello, maker: u32, parent: Option<OwnedFd>, socket: Ow
             work: Work::Prepare,
             initializer: hello.initializer,
             max_rss: 0,
+            keeps_memory: false,
             spin: None,
         },
         || {},

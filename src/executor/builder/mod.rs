@@ -294,9 +294,10 @@ impl Builder {
     /// The largest encoded arguments of a task, and the largest encoded result, in bytes. The default is 1 GiB.
     /// At least 1. What is larger fails its own task, with [`TooLarge`](crate::TaskErrorKind::TooLarge).
     ///
-    /// While values of 32 MiB or more come one after the other, the memory of one is used for the next: the pool, and each of
-    /// its workers, keeps up to 258 MiB for that. It is given back when none have come for a second, and by a worker before it
-    /// runs a task that does without; a pool with [`max_worker_rss`](Builder::max_worker_rss) has workers that keep none.
+    /// While messages of 128 KiB or more come one after the other, the memory of one is used for the next: the pool keeps up to
+    /// 258 MiB for that, and so does each worker, but no more than 32 MiB while a task runs. It is given back when none have
+    /// come for a second and no task runs. With [`max_worker_rss`](Builder::max_worker_rss), or [`limits`](Builder::limits) of
+    /// memory, workers keep none.
     ///
     /// # Examples
     ///

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::sys::pages;
+use crate::sys::{pages, spare};
 
 /// A write that did not fit.
 pub(in crate::wire) struct Full;
@@ -109,6 +109,13 @@ impl Tail<'_> {
     fn make_room(&mut self, more: usize) -> Result<(), Full> {
         let len = self.out.len();
         if more <= self.end - len {
+            if more >= spare::LEAST
+                && let Some(mut memory) = spare::take_some((len + more).saturating_add(REST).min(self.end))
+            {
+                memory.extend_from_slice(self.out);
+                *self.out = memory;
+                return Ok(());
+            }
             let wanted =
                 self.out.capacity().saturating_mul(2).max(len.saturating_add(more).saturating_add(REST));
             let wanted = wanted.min(self.end).max(len + more);
