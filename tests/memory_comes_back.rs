@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use procpool::{ProcessPoolExecutor, task};
+use procpool::{Limits, ProcessPoolExecutor, task};
 use support::{eventually, procfs};
 
 const LARGE: usize = 64 << 20;
@@ -126,6 +126,25 @@ support::isolated! {
             assert!(after <= before + NOISE_KIB, "{before} KiB, then {after} KiB");
         }
         pool.shutdown(true).wait();
+    }
+
+    fn workers_with_bounds_of_memory_keep_none() {
+        let builder = || ProcessPoolExecutor::builder().max_workers(1);
+        for builder in
+            [builder().max_worker_rss(1 << 40), builder().limits(Limits::new().address_space(1 << 40))]
+        {
+            let pool = builder.build().expect("a pool");
+            pool.warm_up().wait().expect("a worker");
+            let worker = pool.worker_pids()[0];
+            let bytes = vec![7; LARGE];
+            for _ in 0..4 {
+                let before = page_faults(worker);
+                assert_eq!(pool.submit(length, bytes.as_slice()).result().expect("a length"), LARGE);
+                let faults = page_faults(worker) - before;
+                assert!(faults >= 32, "{faults} page faults are too few for new memory");
+            }
+            pool.shutdown(true).wait();
+        }
     }
 
     fn a_pool_that_ends_leaves_none_of_it() {
