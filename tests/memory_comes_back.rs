@@ -147,6 +147,22 @@ support::isolated! {
         }
     }
 
+    fn a_worker_that_never_sleeps_gives_it_back_too() {
+        let builder = ProcessPoolExecutor::builder().max_workers(1).spin(Duration::from_secs(3600));
+        let pool = builder.build().expect("a pool");
+        pool.warm_up().wait().expect("a worker");
+        let worker = pool.worker_pids()[0];
+        let resident = || procfs::rss_kib(worker).expect("it lives");
+        let before = resident();
+        for _ in 0..3 {
+            pool.submit(length, vec![7; LARGE].as_slice()).result().expect("a length");
+        }
+        eventually("memory of large values has been given back", Duration::from_secs(10), || {
+            resident() <= before + NOISE_KIB
+        });
+        pool.shutdown(true).wait();
+    }
+
     fn a_pool_that_ends_leaves_none_of_it() {
         let before = own_kib();
         let (pool, _) = pool();
