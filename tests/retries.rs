@@ -123,7 +123,7 @@ support::isolated! {
         let path = ledger.path();
         let pool = ProcessPoolExecutor::builder().max_workers(1).build().expect("a pool");
         let never = Retry::new(3).backoff(Duration::ZERO).on_crash(false).on_timeout(false);
-        let pool = pool.with(TaskOptions::new().retry(never).timeout(Duration::from_millis(50)));
+        let pool = pool.with(TaskOptions::new().retry(never).timeout(Duration::from_secs(1)));
         for (id, script) in [(1, "c"), (2, "p"), (3, "t")] {
             let error = pool.submit(by_attempt, (path.as_str(), id, script)).result().expect_err(script);
             assert_eq!((error.attempts(), ledger.starts(id)), (1, 1), "{script}: {error}");

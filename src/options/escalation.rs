@@ -20,18 +20,18 @@ use crate::scheduler::policy;
 /// use std::time::Duration;
 /// use procpool::{Escalation, ProcessPoolExecutor, TaskOptions, task};
 ///
-/// /// Counts until it is asked to stop, and returns how far it came.
+/// /// Looks until it is asked to stop, and returns how often it has looked.
 /// #[task]
-/// fn count() -> u64 {
+/// fn look() -> Option<u64> {
 ///     let context = procpool::context();
-///     (0..).take_while(|_| !context.is_cancelled()).count() as u64
+///     (1..).find(|_| context.is_cancelled())
 /// }
 ///
 /// let options = TaskOptions::new()
 ///     .timeout(Duration::from_millis(20))
 ///     .escalation(Escalation::new().ask(Duration::from_secs(5)).terminate(Duration::from_secs(1)));
 /// let pool = ProcessPoolExecutor::new()?.with(options);
-/// assert!(pool.submit(count, ()).result()? > 0);
+/// assert!(pool.submit(look, ()).result()?.is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -54,12 +54,12 @@ fn wait_on_smol() -> String {
     smol::block_on(waiting)
 }
 
-/// Many futures of one task wait, some of them in vain.
+/// Many futures of one task wait, some of them in vain. It may be asked to stop before they do.
 #[task]
 async fn wait_a_hundred_times() -> usize {
     let waiting: Vec<_> = (0..100).map(|_| context().cancelled()).collect();
     for mut given_up in (0..100).map(|_| context().cancelled()) {
-        assert!(futures::poll!(&mut given_up).is_pending());
+        let _ = futures::poll!(&mut given_up);
     }
     futures::future::join_all(waiting).await.len()
 }

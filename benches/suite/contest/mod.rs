@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use kin::threads_of;
 pub use memory::private_bytes;
+pub use recovery::spawn_of;
 pub use single::latency_of;
 pub use work::{Size, burn, die, expected_sum, last, micros};
 

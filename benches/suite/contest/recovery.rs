@@ -16,18 +16,23 @@ pub fn start<C: Contestant>() {
 }
 
 pub fn spawn<C: Contestant>(size: Size) {
+    spawn_of(size, "spawn_ms", C::spawn);
+}
+
+/// The median time until what is started has said its first word.
+pub fn spawn_of(size: Size, figure: &str, spawn: fn(&mut dyn FnMut()) -> Option<()>) {
     let mut samples = Vec::new();
     for _ in 0..size.of(40, 8) {
         let begun = Instant::now();
         let mut said = None;
-        if C::spawn(&mut || said = Some(begun.elapsed())).is_none() {
+        if spawn(&mut || said = Some(begun.elapsed())).is_none() {
             return;
         }
         samples.push(said.expect("a process that says its first word"));
     }
     // The first one pays for what is made once in a program.
     samples.remove(0);
-    emit("spawn_ms", millis(percentile(&mut samples, 0.5)));
+    emit(figure, millis(percentile(&mut samples, 0.5)));
 }
 
 /// Nobody who reports at all has needed as much.

@@ -222,7 +222,11 @@ pub(super) static WORKLOADS: [Workload; 18] = [
             &[less("first_result_ms", "ms")],
         )
     },
-    workload("spawn", "one process started, until it says its first word", &[less("spawn_ms", "ms")]),
+    workload(
+        "spawn",
+        "one process started, until it says its first word; a pool of one worker, until that is ready",
+        &[less("spawn_ms", "ms"), aside(less("spawn_pool_ms", "ms"))],
+    ),
     workload(
         "crash",
         "a worker killed by its task: until that is reported, until the next task is done; with two workers, with one",

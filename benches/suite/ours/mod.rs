@@ -11,7 +11,7 @@ mod warmed;
 
 use std::time::Duration;
 
-use procpool::{ProcessPoolExecutor, TaskFuture, task};
+use procpool::{Pipe, Process, ProcessPoolExecutor, Sender, TaskFuture, task};
 
 use crate::contest::{self, Chunk, Contestant, Size};
 
@@ -35,6 +35,11 @@ fn last(micros: u64) {
 #[task(name = "bench::burn")]
 fn burn(micros: u64) {
     contest::burn(Duration::from_micros(micros))
+}
+
+#[task(name = "bench::say")]
+fn say(mut to: Sender<u64>) {
+    to.send(&1).expect("who started this listens");
 }
 
 #[task(name = "bench::die")]
@@ -99,10 +104,11 @@ impl Contestant for Procpool {
     }
 
     fn spawn(said: &mut dyn FnMut()) -> Option<()> {
-        let pool = pool(1);
-        pool.warm_up().wait().expect("a worker");
+        let (theirs, mut ours) = Pipe::simplex::<u64>().expect("a pipe");
+        let process = Process::new(say, theirs).start().expect("a process");
+        assert_eq!(ours.recv().expect("a word"), 1);
         said();
-        pool.shutdown(true).wait();
+        process.join();
         Some(())
     }
 
@@ -113,6 +119,15 @@ impl Contestant for Procpool {
         full();
         Some(())
     }
+}
+
+/// A worker of a pool, with all that a pool has beside it.
+fn spawn_pool(said: &mut dyn FnMut()) -> Option<()> {
+    let pool = pool(1);
+    pool.warm_up().wait().expect("a worker");
+    said();
+    pool.shutdown(true).wait();
+    Some(())
 }
 
 /// Looking for longer than the pauses are: the caller and its worker keep two processors busy.
@@ -128,6 +143,10 @@ pub fn run(workload: &str, size: Size) -> bool {
         "latency" => {
             contest::run::<Procpool>(workload, size);
             spun_latency(size);
+        }
+        "spawn" => {
+            contest::run::<Procpool>(workload, size);
+            contest::spawn_of(size, "spawn_pool_ms", spawn_pool);
         }
         "growth" => growth::growth(size),
         "locks" => locks::locks(size),
