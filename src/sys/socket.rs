@@ -75,6 +75,12 @@ pub(crate) fn send_with<const N: usize>(
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
+/// Reads what is there, without taking it and without waiting.
+pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (seen, _) = retry(|| rustix::net::recv(fd, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT))?;
+    Ok(seen)
+}
+
 /// Reads what is there, with duplicates of the two or three descriptors that came with it, without taking it and without
 /// waiting.
 pub(crate) fn peek_with<const N: usize>(

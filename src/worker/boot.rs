@@ -17,11 +17,12 @@ use crate::sys::{fd, limits, process, socket, start};
 use crate::task::Registry;
 use crate::transport::{Board, send};
 use crate::wire::codec;
-use crate::wire::frame::{Decoder, HEADER, Header, Kind};
+use crate::wire::frame::{Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, MARKER, Refused, mark, marked_by};
 
 use super::desk::Desk;
 use super::end::end;
+use super::letter::Letter;
 use super::place::{self, Place};
 use super::serve::{Serve, Work, serve};
 use super::{panic, vigil};
@@ -66,12 +67,8 @@ fn recognise() -> Option<Recognised> {
     if user != process::user() {
         return None;
     }
-    let mut buffer = vec![0; HEADER + HELLO_MAX];
-    let (seen, [parent, page]) = socket::peek_with(stdin, &mut buffer).ok()?;
-    let mut rest = &buffer[..seen];
-    let frame = Decoder::new(HELLO_MAX as u64).feed(&mut rest).ok()??;
-    let len = seen - rest.len();
-    let hello: Hello = (frame.header.kind == Kind::Hello).then(|| codec::decode(&frame.body).ok())??;
+    let letter = Letter::peek(stdin).ok()?;
+    let (hello, [parent, page]) = (&letter.hello, &letter.attached);
     if marker.to_str() != Some(&mark(&hello.nonce, maker)) {
         return None;
     }
@@ -86,7 +83,7 @@ fn recognise() -> Option<Recognised> {
     }
     let board = Board::open(page.as_fd()).ok()?;
     // Only now is it ours to take.
-    socket::take(stdin, &mut buffer[..len]).ok()?;
+    let (hello, [parent, _]) = letter.take(stdin).ok()?;
     Some(Recognised { hello, maker, parent, board })
 }
 

@@ -7,6 +7,7 @@ mod confine;
 pub(crate) mod current;
 mod desk;
 mod end;
+mod letter;
 pub(crate) mod panic;
 pub(crate) mod place;
 mod serve;

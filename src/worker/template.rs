@@ -12,15 +12,16 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::faults::{self, Point};
 use crate::sys::fork::{self, Forked};
-use crate::sys::{fd, limits, process, socket};
+use crate::sys::{fd, limits, process};
 use crate::transport::{Board, send};
 use crate::wire::codec;
-use crate::wire::frame::{Decoder, HEADER, Header, Kind};
+use crate::wire::frame::{Header, Kind};
 use crate::wire::hello::{HELLO_MAX, Hello, Refused};
 
 use super::boot::{live, refuse};
 use super::desk::Desk;
 use super::end::{self, end};
+use super::letter::Letter;
 use super::place::{self, Place};
 use super::serve::{Serve, Work, serve};
 use super::{current, panic};
@@ -146,14 +147,7 @@ fn next(socket: &OwnedFd, parent: Option<&OwnedFd>) -> io::Result<Order> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    let mut buffer = vec![0; HEADER + HELLO_MAX];
-    let (seen, [parent, page, channel]) = socket::peek_with(socket.as_fd(), &mut buffer)?;
-    let garbled = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut rest = &buffer[..seen];
-    let frame = Decoder::new(HELLO_MAX as u64).feed(&mut rest).map_err(|_| garbled())?.ok_or_else(garbled)?;
-    let len = seen - rest.len();
-    let hello = codec::decode(&frame.body).map_err(|_| garbled())?;
-    socket::take(socket.as_fd(), &mut buffer[..len])?;
+    let (hello, [parent, page, channel]) = Letter::peek(socket.as_fd())?.take(socket.as_fd())?;
     Ok(Order { hello, parent, page, channel })
 }
 

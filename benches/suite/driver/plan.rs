@@ -69,7 +69,7 @@ pub(super) fn own() -> Vec<Contestant> {
         raw("raw-socketpair", &["latency", "throughput", "bytes", "pipes", "manager"]),
         raw("raw-ring", &["throughput", "bytes"]),
         raw("raw-memcpy", &["bytes"]),
-        raw("raw-exec", &["start", "spawn"]),
+        raw("raw-exec", &["start", "spawn", "crash", "memory"]),
         Contestant::new("std-mutex", Kind::Thread, Program::Own, &["locks"]),
     ]
 }

@@ -46,6 +46,7 @@ pub(crate) fn be_other_side(kind: &str) {
         "futex" => ring::be_other_side_of_futex(),
         "ring" => ring::be_other_side(),
         "exec" => exec::be_other_side(),
+        "wait" => exec::be_waiting(),
         "lock-full" => lock::be_other_side(Size::Full),
         "lock-quick" => lock::be_other_side(Size::Quick),
         _ => match kind.strip_prefix(channel::PRODUCE) {
@@ -66,6 +67,7 @@ pub(crate) fn run(contestant: &str, workload: &str, size: Size) -> bool {
             lock::mutex(size);
             return true;
         }
+        ("raw-exec", "crash" | "memory") => return contest::run::<exec::Waiting>(workload, size),
         _ if channel::run(contestant, workload, size) => return true,
         _ => {}
     }
