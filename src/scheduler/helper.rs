@@ -47,6 +47,17 @@ impl Wake for Sleeper {
     }
 }
 
+/// A thread that listens to a worker for the sake of one task.
+struct Help<'a> {
+    engine: &'a Engine,
+    lane: LaneNo,
+    link: &'a Link,
+    slot: &'a Slot,
+    until: Option<Instant>,
+    /// Everything else that the worker says is left to the supervisor.
+    in_a_hurry: bool,
+}
+
 impl Engine {
     /// Waits for a task by listening to the worker that is at it, if there is one and nobody else does. Returns when
     /// the task is settled, when the time is over, or when there is nothing to help with: look which.
@@ -60,7 +71,7 @@ impl Engine {
             if self.has_plenty(&core) { None } else { core.worker_at(task) }
         };
         if let Some((lane, link)) = at {
-            self.help_with(lane, &link, slot, until, false);
+            Help { engine: self, lane, link: &link, slot, until, in_a_hurry: false }.run();
         }
     }
 
@@ -78,92 +89,10 @@ impl Engine {
             if is_alone { core.worker_at(task) } else { None }
         };
         let Some((lane, link)) = at.filter(|(_, link)| link.luck.is_worth_a_try()) else { return false };
-        self.help_with(lane, &link, slot, Some(Instant::now() + MOMENT), true);
+        let until = Some(Instant::now() + MOMENT);
+        Help { engine: self, lane, link: &link, slot, until, in_a_hurry: true }.run();
         link.luck.note(slot.is_done());
         true
-    }
-
-    /// Whoever is in a hurry leaves everything else that the worker says to the supervisor.
-    fn help_with(&self, lane: LaneNo, link: &Link, slot: &Slot, until: Option<Instant>, in_a_hurry: bool) {
-        let Some(_claim) = link.claim() else { return };
-        let announced = link.bell.announced();
-        if until.is_none_or(|until| until > Instant::now()) {
-            link.bell.wish(Wish::None);
-            // Where it is set how long to look, what came for others does not end that.
-            while self.look_out(lane, link, slot, until, announced)
-                && self.worker.spin.is_some()
-                && !slot.is_done()
-                && link.bell.announced() == announced
-            {}
-        }
-        if !slot.is_done() {
-            self.help_asleep(lane, link, slot, until, in_a_hurry, announced);
-        }
-        link.bell.wish(Wish::Message);
-        if !in_a_hurry {
-            while self.listen_for(lane, link.listener()) {}
-        } else if link.try_listener().is_none_or(|listener| !listener.is_ring_empty()) {
-            // Whoever else listens may have looked before this thread stopped to wish for nothing.
-            self.drive(|core, _, later| core.order(Command::Listen(lane), later));
-        }
-    }
-
-    /// Looks whether the worker says something, without sleep, and listens. Says whether something came.
-    fn look_out(
-        &self,
-        lane: LaneNo,
-        link: &Link,
-        slot: &Slot,
-        until: Option<Instant>,
-        announced: u64,
-    ) -> bool {
-        let written = link.board.replies_written();
-        let mut looks = 0_u32;
-        let came = link.awake.linger_until(until, || {
-            looks = looks.wrapping_add(1);
-            if looks % LOOK_AROUND != 1 {
-                return link.board.replies_written() != written;
-            }
-            let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
-            link.try_listener().is_some_and(has_come) || link.bell.announced() != announced || slot.is_done()
-        });
-        // Nobody has to be told how to wake this thread before it has looked at what came.
-        if came && let Some(listener) = link.try_listener() {
-            self.listen_for(lane, listener);
-        }
-        came
-    }
-
-    /// Listens and sleeps in turn.
-    fn help_asleep(
-        &self,
-        lane: LaneNo,
-        link: &Link,
-        slot: &Slot,
-        until: Option<Instant>,
-        in_a_hurry: bool,
-        announced: u64,
-    ) {
-        let sleeper = Arc::new(Sleeper { bell: link.bell.clone(), asleep: AtomicBool::new(false) });
-        let waker = Waker::from(Arc::clone(&sleeper));
-        let context = Context::from_waker(&waker);
-        while slot.poll_done(&context).is_pending() {
-            link.bell.wish(Wish::Wake);
-            let listener = if in_a_hurry { link.try_listener() } else { Some(link.listener()) };
-            let heard = listener.is_some_and(|listener| self.listen_for(lane, listener));
-            // Large replies are for the thread that can wait for several sockets.
-            if until.is_some_and(|until| until <= Instant::now()) || link.bell.announced() != announced {
-                break;
-            }
-            if !heard {
-                sleeper.asleep.store(true, Ordering::SeqCst);
-                if !slot.is_done() {
-                    link.bell.sleep(until);
-                }
-                sleeper.asleep.store(false, Ordering::SeqCst);
-            }
-        }
-        slot.let_go();
     }
 
     /// Tells the machine what is in the ring. Says whether there was something.
@@ -178,5 +107,77 @@ impl Engine {
         let _here = park::completing_tasks();
         self.tell_from(listener, events);
         true
+    }
+}
+
+impl Help<'_> {
+    fn run(&self) {
+        let Help { engine, lane, link, slot, until, in_a_hurry } = *self;
+        let Some(_claim) = link.claim() else { return };
+        let announced = link.bell.announced();
+        if until.is_none_or(|until| until > Instant::now()) {
+            link.bell.wish(Wish::None);
+            // Where it is set how long to look, what came for others does not end that.
+            while self.look_out(announced)
+                && engine.worker.spin.is_some()
+                && !slot.is_done()
+                && link.bell.announced() == announced
+            {}
+        }
+        if !slot.is_done() {
+            self.listen_and_sleep(announced);
+        }
+        link.bell.wish(Wish::Message);
+        if !in_a_hurry {
+            while engine.listen_for(lane, link.listener()) {}
+        } else if link.try_listener().is_none_or(|listener| !listener.is_ring_empty()) {
+            // Whoever else listens may have looked before this thread stopped to wish for nothing.
+            engine.drive(|core, _, later| core.order(Command::Listen(lane), later));
+        }
+    }
+
+    /// Looks whether the worker says something, without sleep, and listens. Says whether something came.
+    fn look_out(&self, announced: u64) -> bool {
+        let Help { engine, lane, link, slot, until, .. } = *self;
+        let written = link.board.replies_written();
+        let mut looks = 0_u32;
+        let came = link.awake.linger_until(until, || {
+            looks = looks.wrapping_add(1);
+            if looks % LOOK_AROUND != 1 {
+                return link.board.replies_written() != written;
+            }
+            let has_come = |listener: MutexGuard<'_, Listener>| !listener.is_ring_empty();
+            link.try_listener().is_some_and(has_come) || link.bell.announced() != announced || slot.is_done()
+        });
+        // Nobody has to be told how to wake this thread before it has looked at what came.
+        if came && let Some(listener) = link.try_listener() {
+            engine.listen_for(lane, listener);
+        }
+        came
+    }
+
+    /// Listens and sleeps in turn.
+    fn listen_and_sleep(&self, announced: u64) {
+        let Help { engine, lane, link, slot, until, in_a_hurry } = *self;
+        let sleeper = Arc::new(Sleeper { bell: link.bell.clone(), asleep: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&sleeper));
+        let context = Context::from_waker(&waker);
+        while slot.poll_done(&context).is_pending() {
+            link.bell.wish(Wish::Wake);
+            let listener = if in_a_hurry { link.try_listener() } else { Some(link.listener()) };
+            let heard = listener.is_some_and(|listener| engine.listen_for(lane, listener));
+            // Large replies are for the thread that can wait for several sockets.
+            if until.is_some_and(|until| until <= Instant::now()) || link.bell.announced() != announced {
+                break;
+            }
+            if !heard {
+                sleeper.asleep.store(true, Ordering::SeqCst);
+                if !slot.is_done() {
+                    link.bell.sleep(until);
+                }
+                sleeper.asleep.store(false, Ordering::SeqCst);
+            }
+        }
+        slot.let_go();
     }
 }
