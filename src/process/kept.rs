@@ -48,6 +48,8 @@ impl Errand {
         outbound.push(Piece { header, body: Arc::new(self.args) });
         // What fails now fails once more when the process is there.
         let _ = outbound.flush(socket.as_fd());
+        // It says by a message when it has put something into the ring, from the first time on.
+        board.replies_bell().wish(Wish::Message);
         outbound
     }
 }
@@ -105,8 +107,6 @@ impl Kept {
     ) -> Kept {
         let Launched { process, socket, board } = launched;
         let bell = board.replies_bell();
-        // It says by a message when it has put something into the ring.
-        bell.wish(Wish::Message);
         let mut kept = Kept {
             process,
             child,
