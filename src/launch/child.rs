@@ -58,7 +58,6 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
     prepare(worker, index, role)?.start(worker)
 }
 
-/// Makes all that, and says hello.
 pub(super) fn prepare(worker: &Worker, index: usize, role: Role) -> Result<Prepared, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     // The process library panics where it cannot make its two helper threads or its reactor, in one case on a thread of

@@ -48,8 +48,6 @@ impl Errand {
         outbound.push(Piece { header, body: Arc::new(self.args) });
         // What fails now fails once more when the process is there.
         let _ = outbound.flush(socket.as_fd());
-        // It says by a message when it has put something into the ring, from the first time on.
-        board.replies_bell().wish(Wish::Message);
         outbound
     }
 }
@@ -107,6 +105,8 @@ impl Kept {
     ) -> Kept {
         let Launched { process, socket, board } = launched;
         let bell = board.replies_bell();
+        // It says by a message when it has put something into the ring.
+        bell.wish(Wish::Message);
         let mut kept = Kept {
             process,
             child,
