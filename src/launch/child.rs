@@ -41,24 +41,9 @@ pub(crate) struct Process {
 /// take a lack of them badly.
 pub(super) const DESCRIPTORS: usize = 14;
 
-/// All that a process needs to be a worker, with what it is told in its channel: more may be put there, and is found when
-/// it has started.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) socket: OwnedFd,
-    pub(crate) board: Board,
-    theirs: OwnedFd,
-    nonce: [u8; 16],
-    leaf: Option<Leaf>,
-    room: Option<Reserved>,
-    role: Role,
-}
-
+/// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
+/// child that this thread did not have before. Others may be the program's own, started by a callback.
 pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launched, StartError> {
-    prepare(worker, index, role)?.start(worker)
-}
-
-pub(super) fn prepare(worker: &Worker, index: usize, role: Role) -> Result<Prepared, StartError> {
     fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     // The process library panics where it cannot make its two helper threads or its reactor, in one case on a thread of
     // its own, where that ends the program: so the second of them is made here before the first.
@@ -74,34 +59,27 @@ pub(super) fn prepare(worker: &Worker, index: usize, role: Role) -> Result<Prepa
     let letter = letter(&Hello { inherited, ..hello(worker, index, leaf.as_ref(), nonce, role) })?;
     socket::send_with(socket.as_fd(), &letter, [own.as_fd(), page.as_fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
-    Ok(Prepared { socket, board, theirs, nonce, leaf, room, role })
-}
+    drop((own, page));
 
-impl Prepared {
-    /// Starts the worker. If that fails, a process that came into being all the same is killed and reaped: it is the
-    /// child that this thread did not have before. Others may be the program's own, started by a callback.
-    pub(crate) fn start(self, worker: &Worker) -> Result<Launched, StartError> {
-        let Prepared { socket, board, theirs, nonce, leaf, room, role } = self;
-        let children_before = process::own_children();
-        // A script is about workers.
-        let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
-        let spawned =
-            hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(|pid| {
-                let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
-                watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
-            });
-        match spawned {
-            Ok((pid, pidfd)) => {
-                let process = Process::new(pid, pidfd, leaf);
-                Ok(Launched { process: super::Process::Child(process), socket, board })
+    let children_before = process::own_children();
+    // A script is about workers.
+    let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
+    let spawned =
+        hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(|pid| {
+            let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
+            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
+        });
+    match spawned {
+        Ok((pid, pidfd)) => {
+            let process = Process::new(pid, pidfd, leaf);
+            Ok(Launched { process: super::Process::Child(process), socket, board })
+        }
+        Err(error) => {
+            drop((socket, board));
+            if let Some(before) = children_before {
+                process::reap_strays(&before);
             }
-            Err(error) => {
-                drop((socket, board));
-                if let Some(before) = children_before {
-                    process::reap_strays(&before);
-                }
-                Err(StartError::spawn("start a worker process", error))
-            }
+            Err(StartError::spawn("start a worker process", error))
         }
     }
 }

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{ExitCause, HandshakeError, LimitHit, StartError};
 use crate::faults::Script;
@@ -24,7 +24,6 @@ use crate::wire::hello::Alone;
 use crate::wire::hello::Confinement;
 use crate::wire::hello::Refused;
 
-pub(crate) use child::Prepared;
 pub(crate) use forkserver::{ForkServer, Origin, Preload};
 #[cfg(feature = "sandbox")]
 pub(crate) use probe::probe;
@@ -108,19 +107,6 @@ pub(crate) fn launch(worker: &Worker, index: usize) -> Result<Launched, StartErr
     }
 }
 
-/// So long after a start nobody waits any more for what it leads to.
-const LOOK_AROUND_AFTER: Duration = Duration::from_millis(2);
-
-/// When to [look around](Process::look_around) for a worker that was started now.
-pub(crate) fn look_around_at() -> Instant {
-    Instant::now() + LOOK_AROUND_AFTER
-}
-
-/// The first half of [`launch`] where the worker is a process started for one task.
-pub(crate) fn prepare(worker: &Worker) -> Result<Prepared, StartError> {
-    child::prepare(worker, 0, child::Role::Worker)
-}
-
 impl Process {
     /// The process that it runs in.
     pub(crate) fn pid(&self) -> u32 {
@@ -138,8 +124,8 @@ impl Process {
         }
     }
 
-    /// To be called once, soon after the start, at [`look_around_at`]: what a death may come of is told by comparison with
-    /// what is there now. Of one that dies before, that is not known.
+    /// To be called once, soon after the start: what a death may come of is told by comparison with what is there now. Of one
+    /// that dies before, that is not known.
     pub(crate) fn look_around(&mut self) {
         if let Process::Child(child) = self {
             child.look_around();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::error::StartError;
-use crate::launch::{Launched, Worker, prepare};
+use crate::launch::{Launched, Worker, launch};
 use crate::park;
 use crate::sys::fd::above_standard;
 use crate::sys::own_pid::own_pid;
@@ -148,16 +148,11 @@ impl Keeper {
 
     fn start(&mut self, order: Order, ordered: Ordered) -> Result<(), (StartError, Ordered)> {
         let Order { worker, errand, description, start_timeout } = order;
-        let slot = Arc::clone(&errand.slot);
-        let started = prepare(&worker).and_then(|prepared| {
-            // It finds its task when it comes: it need not wait until this thread has its turn again.
-            let outbound = errand.hand_over(&prepared);
-            Ok((prepared.start(&worker)?, outbound))
-        });
-        let (Launched { process, socket, board }, outbound) = match started {
-            Ok(started) => started,
+        let Launched { mut process, socket, board } = match launch(&worker, 0) {
+            Ok(launched) => launched,
             Err(error) => return Err((error, ordered)),
         };
+        process.look_around();
         let pidfd = process.ended().try_clone_to_owned();
         let pidfd = match pidfd {
             Ok(pidfd) => pidfd,
@@ -172,7 +167,7 @@ impl Keeper {
         let child = ChildProcess::new(description, process.pid(), pidfd);
         state().children.push(child.clone());
         let launched = Launched { process, socket, board };
-        self.kept.push(Kept::new(launched, child, outbound, slot, worker.limit, start_timeout, ordered));
+        self.kept.push(Kept::new(launched, child, errand, worker.limit, start_timeout, ordered));
         Ok(())
     }
 
@@ -181,7 +176,7 @@ impl Keeper {
         let now = Instant::now();
         let until = match self.kept.iter().any(Kept::is_unheard) {
             true => Some(now),
-            false => self.kept.iter().filter_map(Kept::due).min(),
+            false => self.kept.iter().filter_map(Kept::late_at).min(),
         };
         let timeout = until.map(|until| {
             let rest = until.saturating_duration_since(now);

@@ -9,7 +9,7 @@ use rustix::event::PollFlags;
 
 use crate::error::Phase;
 use crate::error::{ExitCause, HandshakeError, Ran, StartError, TaskError, TaskErrorKind, WorkerExit};
-use crate::launch::{self, Launched, Prepared, Process};
+use crate::launch::{self, Launched, Process};
 use crate::luck::Luck;
 use crate::scheduler::job::Reply;
 use crate::scheduler::machine::Verdict;
@@ -37,21 +37,6 @@ pub(super) struct Errand {
 /// The number of the only task.
 const SEQ: u64 = 1;
 
-impl Errand {
-    /// Puts the task into the channel of a process that is not there yet, as much of it as that takes.
-    pub(super) fn hand_over(self, prepared: &Prepared) -> Outbound {
-        let Prepared { socket, board, .. } = prepared;
-        board.publish(SEQ);
-        let header = Header { task: self.task.0, seq: SEQ, attempt: 1, ..Header::new(Kind::Run) };
-        // All of it goes through the socket, where it is found also when this process is gone.
-        let mut outbound = Outbound::new(None, board.requests_bell());
-        outbound.push(Piece { header, body: Arc::new(self.args) });
-        // What fails now fails once more when the process is there.
-        let _ = outbound.flush(socket.as_fd());
-        outbound
-    }
-}
-
 /// What is read from one process before the others have their turn.
 const TURN: usize = 1 << 20;
 
@@ -72,8 +57,6 @@ pub(super) struct Kept {
     mute: bool,
     /// It has closed its channel. What it says in the ring after that is heard when it has ended.
     closed: bool,
-    /// When to look around for it, until that is done.
-    look_around: Option<Instant>,
     /// Its turn ended before all that it had said was heard.
     unheard: bool,
     /// The socket is to take more.
@@ -97,13 +80,18 @@ impl Kept {
     pub(super) fn new(
         launched: Launched,
         child: ChildProcess,
-        outbound: Outbound,
-        slot: Arc<Slot>,
+        errand: Errand,
         limit: u64,
         start_timeout: Duration,
         ordered: Ordered,
     ) -> Kept {
         let Launched { process, socket, board } = launched;
+        let Errand { task, args, slot } = errand;
+        board.publish(SEQ);
+        let header = Header { task: task.0, seq: SEQ, attempt: 1, ..Header::new(Kind::Run) };
+        // All of it goes through the socket, where it is found also when this process is gone.
+        let mut outbound = Outbound::new(None, board.requests_bell());
+        outbound.push(Piece { header, body: Arc::new(args) });
         let bell = board.replies_bell();
         // It says by a message when it has put something into the ring.
         bell.wish(Wish::Message);
@@ -121,7 +109,6 @@ impl Kept {
             stage: Stage::Starting { late: Instant::now().checked_add(start_timeout), start_timeout },
             mute: false,
             closed: false,
-            look_around: Some(launch::look_around_at()),
             unheard: false,
             blocked: false,
         };
@@ -134,12 +121,11 @@ impl Kept {
     }
 
     /// When to look at it, if nothing happens before.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let late = match self.stage {
+    pub(super) fn late_at(&self) -> Option<Instant> {
+        match self.stage {
             Stage::Starting { late, .. } => late,
             _ => None,
-        };
-        [late, self.look_around].into_iter().flatten().min()
+        }
     }
 
     /// Readable when the process has ended.
@@ -167,9 +153,6 @@ impl Kept {
         }
         if (ready || self.unheard) && !self.mute && !self.closed {
             self.listen(TURN);
-        }
-        if self.look_around.take_if(|at| *at <= now).is_some() {
-            self.process.look_around();
         }
         if let Stage::Starting { late: Some(late), start_timeout, .. } = self.stage
             && late <= now

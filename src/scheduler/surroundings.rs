@@ -1,13 +1,14 @@
 //! What need not be known at the start of a worker: it is looked up soon after, when nobody waits for that start any more.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::launch::look_around_at;
 use crate::sys::cpus;
 
 use super::engine::Engine;
 use super::machine::LaneNo;
+
+const AFTERWARDS: Duration = Duration::from_millis(2);
 
 /// The workers that nobody has looked around for.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     pub(super) fn has_started(&mut self, lane: LaneNo) {
-        self.due.push_back((look_around_at(), lane));
+        self.due.push_back((Instant::now() + AFTERWARDS, lane));
     }
 
     /// When the next one is due.
