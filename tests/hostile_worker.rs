@@ -9,7 +9,7 @@ mod support;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use procpool::{ProcessPoolExecutor, Ran, TaskError, task};
+use procpool::{ProcessPoolExecutor, Ran, TaskError, TaskErrorKind, task};
 use support::{Event, Ledger, procfs};
 
 const DETECT: Duration = Duration::from_secs(2);
@@ -125,15 +125,19 @@ fn alone_is_hurt<T: serde::de::DeserializeOwned>(
     let began = Instant::now();
     let outcome =
         culprit.result_timeout(DETECT).unwrap_or_else(|_| panic!("{what}: no outcome after {DETECT:?}"));
+    let mut hurt = 0;
     for (id, future) in (0..).zip(innocents) {
         match future.result() {
             Ok(value) => assert_eq!((value, ledger.starts(id), ledger.finishes(id)), (id, 1, 1), "{what}"),
             Err(error) => {
                 assert!(outcome.is_ok() && error.ran() != Ran::No, "{what}: {error}");
+                assert!(matches!(error.kind(), TaskErrorKind::Protocol { .. }), "{what}: {error}");
                 assert!(ledger.starts(id) <= 1, "{what}");
+                hurt += 1;
             }
         }
     }
+    assert!(hurt <= 1, "{what}: {hurt} who are not the culprit have suffered");
     let grown = procfs::rss_kib(std::process::id()).expect("our own memory").saturating_sub(before);
     assert!(grown < (LIMIT as u64 >> 10) + 4096, "{what}: the parent grew by {grown} KiB");
     assert_eq!(pool.submit(note, (path.as_str(), 11)).result().expect("the pool goes on"), 11);

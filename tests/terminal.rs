@@ -260,8 +260,7 @@ fn survives(name: &str, act: impl FnOnce(&mut OnTerminal)) {
 fn dies(signal: i32, act: impl FnOnce(&mut OnTerminal)) {
     let mut program = OnTerminal::start("a_program_that_does_not_care");
     program.read_until("ready");
-    let all = "the program, two workers and what their tasks start are there";
-    eventually(all, PATIENCE, || tagged_pids().len() >= 5);
+    eventually("two workers and two programs of tasks are there", PATIENCE, || tagged_pids().len() >= 5);
     act(&mut program);
     let status = program.wait();
     let began = Instant::now();

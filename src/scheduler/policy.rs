@@ -116,7 +116,7 @@ const WAKE: u64 = 15_000;
 
 /// How long those replies may lie there, and how long if many more are to come.
 const COLLECT: RangeInclusive<u64> = 25_000..=150_000;
-pub(crate) const LEISURE: u64 = 1_200_000;
+pub(crate) const LEISURE: u64 = 800_000;
 
 /// At most so many tasks are sent ahead, however short they are.
 const MAX_AHEAD: u64 = 511;
@@ -313,7 +313,7 @@ mod test {
         assert_eq!(micros(&pace, 5, true), None, "nothing is known");
         pace.note(Duration::from_micros(40));
         assert_eq!([1, 2, 9].map(|tasks| micros(&pace, tasks, false)), [Some(28), Some(56), Some(150)]);
-        assert_eq!([1, 2, 90].map(|tasks| micros(&pace, tasks, true)), [Some(28), Some(56), Some(1200)]);
+        assert_eq!([1, 2, 90].map(|tasks| micros(&pace, tasks, true)), [Some(28), Some(56), Some(800)]);
         pace.note(Duration::from_millis(1));
         assert_eq!([1, 9].map(|tasks| micros(&pace, tasks, false)), [None, None], "they are worth a call");
         assert_eq!(micros(&pace, 1, true), Some(364));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use procpool::{Context, OnCancel, ProcessPoolExecutor, TaskOptions, context, task};
 
-use crate::support::{self, Event, Ledger};
+use crate::support::{self, Event, Ledger, eventually};
 use crate::{DETECT, cooperating, one_worker, runs};
 
 /// Turns until it is asked to stop.
@@ -54,13 +54,14 @@ fn wait_on_smol() -> String {
     smol::block_on(waiting)
 }
 
-/// Many futures of one task wait, some of them in vain. It may be asked to stop before they do.
+/// Many futures of one task wait, some of them in vain. It says when they do.
 #[task]
-async fn wait_a_hundred_times() -> usize {
+async fn wait_a_hundred_times(ledger: &str) -> usize {
     let waiting: Vec<_> = (0..100).map(|_| context().cancelled()).collect();
     for mut given_up in (0..100).map(|_| context().cancelled()) {
-        let _ = futures::poll!(&mut given_up);
+        assert!(futures::poll!(&mut given_up).is_pending());
     }
+    Ledger::record(ledger, 1, Event::Started);
     futures::future::join_all(waiting).await.len()
 }
 
@@ -143,7 +144,10 @@ support::isolated! {
         let pool = cooperating(&one_worker());
         assert_eq!(stops(pool.submit(wait_on_tokio, ())), "the task was asked to stop");
         assert_eq!(stops(pool.submit(wait_on_smol, ())), "the task was asked to stop");
-        assert_eq!(stops(pool.submit(wait_a_hundred_times, ())), 100);
+        let ledger = Ledger::create();
+        let hundred = pool.submit(wait_a_hundred_times, ledger.path().as_str());
+        eventually("they wait", DETECT, || ledger.starts(1) == 1);
+        assert_eq!(stops(hundred), 100);
         for _ in 0..50 {
             assert_eq!(stops(pool.submit(wait_on_nothing, ())), "the task was asked to stop");
         }
@@ -218,7 +222,7 @@ support::isolated! {
 
         let ledger = Ledger::create();
         pool.submit(leave_a_thread_behind, ledger.path().as_str()).result().expect("a value");
-        support::eventually("the thread hears of the end", DETECT, || ledger.finishes(1) == 1);
+        eventually("the thread hears of the end", DETECT, || ledger.finishes(1) == 1);
     }
 
     fn shutting_down_asks_nobody() {
