@@ -96,7 +96,7 @@ where
 
     /// Sends so many items to a worker together, which costs less for short items. Each item still has its own
     /// result, and a crash loses one item, not its chunk: what its worker had done is told, and what it had not begun
-    /// goes to another, as it does when an item takes longer than 2 ms. Without this, the chunks adapt to the measured
+    /// goes to another, as it does when an item takes longer than 3 ms. Without this, the chunks adapt to the measured
     /// length of the items, up to about a millisecond of work, 8192 items and 127 KiB. With 1, an item goes as it would if
     /// it were submitted for itself: a message may bring several as long as they take less than 200 µs together.
     ///

@@ -166,9 +166,9 @@ impl Kept {
     fn flush(&mut self) {
         self.blocked = match self.outbound.flush(self.socket.as_fd()) {
             Ok(done) => !done,
-            // It is dead or deaf. Its end tells.
+            // It is dead or deaf, or the kernel has no memory for this. Its end tells.
             Err(_) => {
-                self.outbound.give_up();
+                self.outbound.give_up(self.socket.as_fd());
                 false
             }
         };

@@ -116,9 +116,10 @@ impl Link {
             }
             let blocked = match outbound.flush(self.socket()) {
                 Ok(done) => !done,
-                // The worker is dead or deaf. Its end tells what becomes of its tasks.
+                // The worker is dead or deaf, or the kernel has no memory for this. Its end tells what becomes of its
+                // tasks.
                 Err(_) => {
-                    outbound.give_up();
+                    outbound.give_up(self.socket());
                     false
                 }
             };

@@ -16,15 +16,16 @@ use super::later::Later;
 use super::line::{Batch, Portions};
 use super::machine::{Cancel, Counts, Event, LaneNo, Spec, TaskNo};
 use super::members::{CallNo, Members};
-use super::policy::LEISURE;
+use super::policy::{LEISURE, STALL};
 use super::slot::{Outcome, Slot};
 
 /// How long a batch should keep its worker busy: long enough to be worth a message, short enough that others do not wait
 /// for what it holds.
 const SPAN: Duration = Duration::from_micros(200);
 /// As long as many more wait, nobody waits for what it holds. It is long enough then for the thread that fetches results
-/// to have its turn on a busy machine, and over before it is found slow.
-const LONG_SPAN: Duration = Duration::from_millis(1);
+/// to have its turn on a busy machine, and over, and fetched, before it is found slow.
+const LONG_SPAN: Duration = Duration::from_micros(1500);
+const _: () = assert!(LONG_SPAN.as_nanos() + (LEISURE as u128) < STALL.as_nanos());
 
 /// An accepted task, as its future knows it.
 #[derive(Clone, Copy, Debug)]
@@ -336,7 +337,7 @@ mod test {
             batches.most(waiting, 2)
         };
         assert_eq!(Batches::default().most(1_000, 2), 1, "nothing is known of the first task");
-        assert_eq!([0, 10, 40, 80, 100_000].map(|waiting| most(50_000, waiting)), [4, 4, 10, 20, 20]);
+        assert_eq!([0, 10, 40, 120, 100_000].map(|waiting| most(50_000, waiting)), [4, 4, 10, 30, 30]);
         assert_eq!([0, 100_000].map(|waiting| most(1, waiting)), [FEW_CALLS as usize; 2]);
         assert_eq!([0, 100_000].map(|waiting| most(10_000_000, waiting)), [1, 1]);
     }

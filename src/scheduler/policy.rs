@@ -116,7 +116,7 @@ const WAKE: u64 = 15_000;
 
 /// How long those replies may lie there, and how long if many more are to come.
 const COLLECT: RangeInclusive<u64> = 25_000..=150_000;
-pub(crate) const LEISURE: u64 = 800_000;
+pub(crate) const LEISURE: u64 = 1_200_000;
 
 /// At most so many tasks are sent ahead, however short they are.
 const MAX_AHEAD: u64 = 511;
@@ -127,8 +127,10 @@ pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
 /// A worker that has said what no worker says is killed after this much time, if the task that it is at has not ended.
 pub(crate) const STRAYED: Duration = Duration::from_millis(50);
 
-/// What was sent behind a task that runs longer than this is taken back.
-pub(crate) const STALL: Duration = Duration::from_millis(2);
+/// What was sent behind a task that runs longer than this is taken back. Results that are fetched twice meanwhile show that
+/// a task has ended, or that it is slow.
+pub(crate) const STALL: Duration = Duration::from_millis(3);
+const _: () = assert!(2 * (LEISURE as u128) < STALL.as_nanos());
 
 /// How often to look at a task of many calls that its worker has not begun with, at the least.
 pub(crate) const LOOK_AGAIN_AT_UNBEGUN: Duration = Duration::from_millis(128);
@@ -313,7 +315,7 @@ mod test {
         assert_eq!(micros(&pace, 5, true), None, "nothing is known");
         pace.note(Duration::from_micros(40));
         assert_eq!([1, 2, 9].map(|tasks| micros(&pace, tasks, false)), [Some(28), Some(56), Some(150)]);
-        assert_eq!([1, 2, 90].map(|tasks| micros(&pace, tasks, true)), [Some(28), Some(56), Some(800)]);
+        assert_eq!([1, 2, 90].map(|tasks| micros(&pace, tasks, true)), [Some(28), Some(56), Some(1200)]);
         pace.note(Duration::from_millis(1));
         assert_eq!([1, 9].map(|tasks| micros(&pace, tasks, false)), [None, None], "they are worth a call");
         assert_eq!(micros(&pace, 1, true), Some(364));

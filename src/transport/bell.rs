@@ -97,6 +97,11 @@ impl Bell {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_for_a_sleeper(&self) -> bool {
+        self.map.half_word(self.at).load(SeqCst) == Wish::Wake as u32
+    }
+
     /// The side that rings has put something into the socket. Before it rings, and not before that: who looks again
     /// because of this must find it.
     pub(crate) fn announce(&self) {

@@ -91,10 +91,14 @@ impl Outbound {
         self.queue.push_back((header.to_bytes(), body));
     }
 
-    /// Nobody will read it.
-    pub(crate) fn give_up(&mut self) {
+    /// Nobody will read it, or the kernel does not take the rest. A reader that is there finds the end behind what has left,
+    /// and waits for no more.
+    pub(crate) fn give_up(&mut self, fd: BorrowedFd<'_>) {
         self.queue.clear();
         self.gone = 0;
+        socket::stop_sending(fd);
+        self.bell.announce();
+        self.bell.ring();
     }
 
     /// Sends as much as the socket takes, and wakes the reader. `Ok(true)` when nothing is left; `Ok(false)` when it is
@@ -182,6 +186,10 @@ pub(super) fn send_with(
 
 #[cfg(test)]
 mod test {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
     use crate::luck::Luck;
     use crate::transport::{Board, Inbound, Received};
@@ -214,5 +222,43 @@ mod test {
             let expected = (0..).zip(sizes.into_iter().cycle().take(sizes.len() * 40));
             assert_eq!(seen, expected.collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn who_waits_for_the_rest_of_what_is_given_up_finds_its_end() {
+        for express in [false, true] {
+            let (board, _fd) = Board::create().unwrap();
+            let (ours, theirs) = socket::pair().unwrap();
+            let ring = express.then(|| board.requests_writer());
+            let mut outbound = Outbound::new(ring, board.requests_bell());
+            let body = Arc::new(vec![1_u8; 32 << 20]);
+            outbound.push(Piece { header: Header::new(Kind::Run), body });
+            assert!(!outbound.flush(ours.as_fd()).unwrap(), "the socket takes all of it");
+            let mut inbound =
+                Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell(), Luck::default());
+            let (told, hear) = mpsc::channel();
+            thread::spawn(move || told.send(inbound.next(theirs.as_fd(), true).unwrap()));
+            outbound.give_up(ours.as_fd());
+            let received = hear.recv_timeout(Duration::from_secs(10)).expect("it waits for nothing more");
+            assert!(matches!(received, Received::End), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn who_sleeps_at_the_bell_is_told_that_nothing_more_comes() {
+        let (board, _fd) = Board::create().unwrap();
+        let (ours, theirs) = socket::pair().unwrap();
+        let mut outbound = Outbound::new(Some(board.requests_writer()), board.requests_bell());
+        let mut inbound =
+            Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell(), Luck::default());
+        let (told, hear) = mpsc::channel();
+        let reader = thread::spawn(move || told.send(inbound.next(theirs.as_fd(), true).unwrap()));
+        while !board.requests_bell().is_for_a_sleeper() {
+            assert!(!reader.is_finished(), "it has something to read");
+            thread::yield_now();
+        }
+        outbound.give_up(ours.as_fd());
+        let received = hear.recv_timeout(Duration::from_secs(10)).expect("it sleeps no more");
+        assert!(matches!(received, Received::End), "{received:?}");
     }
 }

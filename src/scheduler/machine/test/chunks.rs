@@ -49,8 +49,8 @@ fn a_slow_task_of_many_calls_is_divided_once_and_its_rest_goes_before_what_came_
         up 0
         < roused
         < send 0 1
-        wakes 2ms
-        at 2ms
+        wakes 3ms
+        at 3ms
         < listen 0
         < divide 0 1
         submit 3
@@ -102,16 +102,16 @@ fn what_has_not_begun_is_looked_at_again_ever_later() {
         up 0
         < roused
         < send 0 1
-        at 2ms
+        at 3ms
         < listen 0
         < divide 0 1
         unbegun 0 1
-        wakes 4ms
-        at 4ms
+        wakes 6ms
+        at 6ms
         < listen 0
         < divide 0 1
         unbegun 0 1
-        wakes 8ms
+        wakes 12ms
         at 300ms
         < listen 0
         < divide 0 1
@@ -135,11 +135,11 @@ fn what_is_left_lying_goes_to_a_worker_that_works() {
         up 0
         < roused
         < send 0 1
-        at 2ms
+        at 3ms
         < listen 0
         < divide 0 1
         unbegun 0 1
-        at 4ms
+        at 6ms
         < listen 0
         < divide 0 1
         unbegun 0 1
@@ -170,7 +170,7 @@ fn what_was_begun_in_the_last_moment_stays_and_its_worker_is_heard_again() {
         up 0
         < roused
         < send 0 1
-        at 5ms
+        at 7ms
         < listen 0
         < divide 0 1
         unbegun 0 1
@@ -280,7 +280,7 @@ fn quick_calls_wake_no_more_workers_than_there_are_processors_unless_one_is_slow
         < settle 3 ok
         < send 0 5
         submit 6 calls quick
-        at 2ms
+        at 3ms
         < listen 0
         < revoke 0 5
         < divide 0 4
@@ -309,8 +309,8 @@ fn quick_calls_wait_no_longer_for_a_processor_than_a_slow_task_is_not_known_to_b
         done 1 2
         < settle 2 ok
         submit 3 calls quick
-        wakes 2ms
-        at 2ms
+        wakes 3ms
+        at 3ms
         < send 1 3
         ",
     );
@@ -326,7 +326,7 @@ fn a_part_is_never_taken_for_one_that_was_cancelled_before_it_was_split_off() {
         up 0
         < roused
         < send 0 1
-        at 2ms
+        at 3ms
         < listen 0
         < divide 0 1
         split 1 2

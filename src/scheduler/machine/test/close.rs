@@ -350,8 +350,8 @@ fn a_worker_that_cannot_be_killed_does_not_hold_up_the_end() {
         kept 1
         < settle 1 killed ran=maybe
         < kill 0
-        wakes 2ms
-        at 2ms
+        wakes 3ms
+        at 3ms
         wakes 5s
         at 5s
         < revoke 0 1

@@ -233,9 +233,9 @@ fn nothing_is_sent_behind_a_task_that_has_run_for_long() {
         < settle 1 ok
         submit 2
         < send 0 2
-        at 2ms
+        at 3ms
         submit 3
-        done 0 2 in 2ms
+        done 0 2 in 3ms
         < settle 2 ok
         < send 0 3
         ",

@@ -182,7 +182,7 @@ fn a_task_is_asked_although_the_one_before_it_was_being_asked() {
         < ask 0
         done 0 1
         < settle 1 ok
-        wakes 2ms
+        wakes 3ms
         at 20ms
         at 21ms
         < settle 2 killed ran=maybe

@@ -205,8 +205,8 @@ fn what_waits_behind_a_slow_task_is_taken_back_and_goes_elsewhere_in_order() {
         < send 0 3
         up 1
         < roused
-        wakes 2ms
-        at 2ms
+        wakes 3ms
+        at 3ms
         < listen 0
         < revoke 0 3
         < revoke 0 2
@@ -232,7 +232,7 @@ fn what_a_worker_took_up_in_time_stays_with_it() {
         < send 0 3
         up 1
         < roused
-        at 2ms
+        at 3ms
         < listen 0
         < revoke 0 3
         < revoke 0 2
@@ -258,7 +258,7 @@ fn a_worker_that_pretends_to_have_taken_up_everything_is_not_asked_again_and_aga
         < roused
         < send 0 1
         < send 0 2
-        at 2ms
+        at 3ms
         < listen 0
         < revoke 0 2
         kept 2
@@ -283,10 +283,10 @@ fn a_task_may_come_back_and_be_cancelled_in_one_moment() {
         < send 0 2
         up 1
         < roused
-        close by 2ms
+        close by 3ms
         < roused
         < retire 1
-        at 2ms
+        at 3ms
         < listen 0
         < revoke 0 2
         < roused
