@@ -16,7 +16,9 @@ from work import WORKERS, Size
 def latency(peer, size):
     with peer(WORKERS) as pool:
         pool.many(200)
-        measure.calls(pool, size(200, 50), 0)
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < measure.warm_up(size):
+            measure.calls(pool, 100, 0)
         count = size(2000, 200)
         kin = measure.kin()
         cpu = measure.cpu(kin)
@@ -34,7 +36,7 @@ def awaited(peer, size):
         executor = pool.executor()
         if executor is None:
             return
-        hot = asyncio.run(measure.awaited_calls(executor, size(1000, 100), 0))
+        hot = asyncio.run(measure.awaited_calls(executor, size(1000, 100), 0, measure.warm_up(size)))
         idle = asyncio.run(measure.awaited_calls(executor, size(300, 50), 0.001))
         emit("current_p50_us", measure.percentile(hot, 0.5) * 1e6)
         emit("current_p99_us", measure.percentile(hot, 0.99) * 1e6)

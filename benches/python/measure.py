@@ -41,17 +41,26 @@ def calls(pool, count, pause):
     return samples
 
 
-async def awaited_calls(executor, count, pause):
+def warm_up(size):
+    """Seconds of one task after the other before it counts, as in the suite."""
+    return size(100, 10) / 1e3
+
+
+async def awaited_calls(executor, count, pause, warm_up=0):
     loop = asyncio.get_running_loop()
+    warm = time.perf_counter() + warm_up
     samples = []
-    for n in range(count // 5 + count):
+    n = 0
+    while len(samples) < count:
         if pause:
             await asyncio.sleep(pause)
         begun = time.perf_counter()
         result = await loop.run_in_executor(executor, add_one, n)
-        samples.append(time.perf_counter() - begun)
+        if begun >= warm:
+            samples.append(time.perf_counter() - begun)
         assert result == n + 1
-    return samples[count // 5 :]
+        n += 1
+    return samples
 
 
 def kin():

@@ -43,6 +43,10 @@ where
     let runtime = flavor.runtime();
     let name = flavor.name();
     let task = runtime.spawn(async move {
+        let begun = Instant::now();
+        while begun.elapsed() < size.warm_up() {
+            calls(&call, 100, Duration::ZERO).await;
+        }
         let mut hot = calls(&call, size.of(2_000, 200), Duration::ZERO).await;
         let mut idle = calls(&call, size.of(300, 50), Duration::from_millis(1)).await;
         emit(&format!("{name}_p50_us"), micros(percentile(&mut hot, 0.5)));
@@ -57,19 +61,15 @@ async fn calls<F: Future<Output = u64>>(
     count: u64,
     pause: Duration,
 ) -> Vec<Duration> {
-    let warm_up = count / 5;
     let mut samples = Vec::with_capacity(count as usize);
-    for n in 0..warm_up + count {
+    for n in 0..count {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
         let begun = Instant::now();
         let result = call(n).await;
-        let took = begun.elapsed();
+        samples.push(begun.elapsed());
         assert_eq!(result, n + 1);
-        if n >= warm_up {
-            samples.push(took);
-        }
     }
     samples
 }

@@ -30,8 +30,11 @@ pub fn latency_of<C: Contestant>(mut contestant: C, size: Size, prefix: &str) {
     let emit = |metric: &str, value| emit(&format!("{prefix}{metric}"), value);
     // All workers are up and their pages are touched before anything counts.
     contestant.many(200);
-    if calls(&mut contestant, size.of(300, 100), Duration::ZERO).is_none() {
-        return;
+    let begun = Instant::now();
+    while begun.elapsed() < size.warm_up() {
+        if calls(&mut contestant, 100, Duration::ZERO).is_none() {
+            return;
+        }
     }
     let kin = Kin::now();
     let (cpu, count) = (kin.cpu(), size.of(3_000, 300));

@@ -23,6 +23,12 @@ impl Size {
         }
     }
 
+    /// How long one task after the other is run before it counts: a kernel that has put two busy processes on one
+    /// processor finds the other one for them within some ten milliseconds.
+    pub fn warm_up(self) -> Duration {
+        Duration::from_millis(self.of(100, 10))
+    }
+
     /// One of two amounts.
     pub fn of(self, full: u64, quick: u64) -> u64 {
         match self {
