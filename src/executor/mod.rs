@@ -104,7 +104,7 @@ impl ProcessPoolExecutor {
     /// A task of one argument takes it as it is, one of several takes a tuple, one of none takes `()`.
     ///
     /// One worker begins tasks in the order in which they were submitted. Of many short ones, several workers take
-    /// portions of the same size, of about a millisecond of work at the most, by the measured length of those before: a
+    /// portions of the same size, of 1.5 ms of work at the most, by the measured length of those before: a
     /// task may begin some milliseconds before one that was submitted earlier. A long one holds up nobody.
     ///
     /// # Errors

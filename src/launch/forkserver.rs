@@ -301,7 +301,7 @@ impl Template {
             StartError::Handshake(HandshakeError::Protocol { message })
         };
         loop {
-            let blocked = matches!(outbound.flush(self.socket.as_fd()), Ok(false));
+            let sent = outbound.flush(self.socket.as_fd());
             match self.inbound.next(self.socket.as_fd(), false).map_err(failed)? {
                 Received::Frame(frame) => return Ok(Some(frame)),
                 Received::Nothing => {}
@@ -311,6 +311,7 @@ impl Template {
                     return Err(StartError::Handshake(HandshakeError::Protocol { message }));
                 }
             }
+            let blocked = !sent.map_err(|error| StartError::spawn("write to the template", error))?;
             let rest = until.saturating_duration_since(Instant::now());
             if rest.is_zero() {
                 return Ok(None);

@@ -1,5 +1,6 @@
 //! One process, as the keeper sees it: its channel, and what it has said.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -166,15 +167,28 @@ impl Kept {
     fn flush(&mut self) {
         self.blocked = match self.outbound.flush(self.socket.as_fd()) {
             Ok(done) => !done,
-            // It is dead or deaf, or the kernel has no memory for this. Its end tells.
-            Err(_) => {
+            Err(error) => {
                 self.outbound.give_up(self.socket.as_fd());
+                // One that is dead or deaf tells by its end.
+                if !socket::is_of_the_peer(&error) {
+                    self.cannot_be_told(error);
+                }
                 false
             }
         };
         if !self.blocked {
             self.answer();
         }
+    }
+
+    /// The kernel does not take its task, for want of memory as likely as not.
+    fn cannot_be_told(&mut self, error: io::Error) {
+        let error = StartError::spawn("send a process its arguments", error);
+        if let Some(ordered) = self.ordered.take() {
+            // Whoever has ordered it waits for this.
+            let _ = ordered.send(Err(error.clone()));
+        }
+        self.condemn(TaskErrorKind::NotStarted(error));
     }
 
     fn answer(&mut self) {
@@ -293,5 +307,52 @@ impl Kept {
         forget(&child);
         child.settle(exit.cause);
         slot.settle(outcome).tell();
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::future::TaskFuture;
+    use crate::launch::Worker;
+    use crate::process::child::Description;
+    use crate::sys::process;
+    use crate::wire::hello::Alone;
+
+    fn launched() -> Launched {
+        let fingerprint = Registry::get().fingerprint();
+        let alone = Alone { name: "one".to_owned(), path: "1".to_owned(), fingerprint, daemon: true };
+        launch::launch(&Worker { alone: Some(alone), limit: 1 << 20, ..Worker::default() }, 0).unwrap()
+    }
+
+    #[test]
+    fn a_process_whose_task_the_kernel_refuses_is_not_started_and_that_is_told() {
+        let there = launched();
+        let pidfd = there.process.ended().try_clone_to_owned().unwrap();
+        let description = Description { name: "one".to_owned(), daemon: true, stdout: None, stderr: None };
+        let child = ChildProcess::new(description, there.process.pid(), pidfd);
+        let slot = Arc::new(Slot::new("task"));
+        let errand = Errand { task: TaskNumber(0), args: Message::default(), slot: Arc::clone(&slot) };
+        let (ordered, told) = mpsc::sync_channel(1);
+        // It takes no message at all, as a socket does for which there is no memory.
+        let refusing = Launched { socket: File::open("/dev/null").unwrap().into(), ..there };
+        let kept = Kept::new(refusing, child, errand, 1 << 20, Duration::from_secs(60), ordered);
+        let error = told.recv().unwrap().unwrap_err();
+        assert!(matches!(error, StartError::Spawn { doing: "send a process its arguments", .. }), "{error}");
+        process::wait_for_end(kept.ended()).unwrap();
+        kept.end(|_| ());
+        let error = TaskFuture::<()>::apart(slot).result().unwrap_err();
+        assert!(matches!(error.kind(), TaskErrorKind::NotStarted(StartError::Spawn { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_process_that_finds_no_task_has_not_succeeded() {
+        let Launched { process, socket, board: _board } = launched();
+        socket::stop_sending(&socket);
+        process::wait_for_end(process.ended()).unwrap();
+        assert_eq!(process.reap().cause, ExitCause::Code(1));
     }
 }

@@ -127,8 +127,8 @@ pub(crate) const MAX_BYTES_AHEAD: usize = 1 << 20;
 /// A worker that has said what no worker says is killed after this much time, if the task that it is at has not ended.
 pub(crate) const STRAYED: Duration = Duration::from_millis(50);
 
-/// What was sent behind a task that runs longer than this is taken back. Results that are fetched twice meanwhile show that
-/// a task has ended, or that it is slow.
+/// What was sent behind a task that runs longer than this is taken back. Even at leisure results are fetched twice before
+/// that.
 pub(crate) const STALL: Duration = Duration::from_millis(3);
 const _: () = assert!(2 * (LEISURE as u128) < STALL.as_nanos());
 

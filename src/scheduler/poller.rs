@@ -12,6 +12,7 @@ use crate::primitive::{MODELLED, thread};
 use crate::sys::fd::above_standard;
 
 use super::machine::LaneNo;
+use super::policy::STALL;
 
 /// Says what became ready, and for which life of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,8 @@ impl Token {
     }
 }
 
-/// Shorter waits than this are told to the kernel in nanoseconds.
-const FINE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+/// Shorter waits than this are told to the kernel in nanoseconds, that for a slow task among them.
+const FINE: Timespec = Timespec { tv_sec: 0, tv_nsec: STALL.subsec_nanos() as _ };
 
 #[derive(Debug)]
 pub(crate) struct Poller {

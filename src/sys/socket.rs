@@ -304,6 +304,11 @@ pub(crate) fn stop_sending(fd: impl AsFd) {
     let _ = shutdown(fd, Shutdown::Write);
 }
 
+/// Whether sending has failed because nobody is there to read it.
+pub(crate) fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 /// Ends the stream both ways: whoever reads from it or writes to it is woken.
 pub(crate) fn shut(fd: impl AsFd) {
     // Fails only when the peer is gone already.

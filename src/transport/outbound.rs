@@ -188,7 +188,7 @@ pub(super) fn send_with(
 mod test {
     use std::sync::mpsc;
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::luck::Luck;
@@ -234,8 +234,15 @@ mod test {
             let body = Arc::new(vec![1_u8; 32 << 20]);
             outbound.push(Piece { header: Header::new(Kind::Run), body });
             assert!(!outbound.flush(ours.as_fd()).unwrap(), "the socket takes all of it");
-            let mut inbound =
-                Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell(), Luck::default());
+            let mut inbound = match express {
+                true => Inbound::with_ring(
+                    1 << 30,
+                    board.requests_reader(),
+                    board.requests_bell(),
+                    Luck::default(),
+                ),
+                false => Inbound::new(1 << 30),
+            };
             let (told, hear) = mpsc::channel();
             thread::spawn(move || told.send(inbound.next(theirs.as_fd(), true).unwrap()));
             outbound.give_up(ours.as_fd());
@@ -253,8 +260,10 @@ mod test {
             Inbound::with_ring(1 << 30, board.requests_reader(), board.requests_bell(), Luck::default());
         let (told, hear) = mpsc::channel();
         let reader = thread::spawn(move || told.send(inbound.next(theirs.as_fd(), true).unwrap()));
+        let begun = Instant::now();
         while !board.requests_bell().is_for_a_sleeper() {
             assert!(!reader.is_finished(), "it has something to read");
+            assert!(begun.elapsed() < Duration::from_secs(10), "it waits elsewhere");
             thread::yield_now();
         }
         outbound.give_up(ours.as_fd());

@@ -72,7 +72,7 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let speaker = Speaker::new(socket, board.replies_writer(), board.replies_bell());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut worker =
-        Worker { speaker, desk, limit, max_rss, code: 0, output: Message::default(), whole: false };
+        Worker { speaker, desk, limit, max_rss, code: 1, output: Message::default(), whole: false };
     if !initializer
         && (worker.ready(&Message::default()).is_err() && work == Work::Pool || work == Work::Prepare)
     {
@@ -113,7 +113,7 @@ pub(super) struct Worker {
     pub(super) limit: usize,
     /// 0 once it has asked to be replaced.
     max_rss: u64,
-    /// How the last task ended.
+    /// How the last task ended; 1 while none has.
     code: i32,
     pub(super) output: Message,
     /// The output is the memory of a result.

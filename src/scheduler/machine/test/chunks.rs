@@ -201,17 +201,17 @@ fn what_is_left_lying_stays_where_no_other_worker_works() {
         up 1
         < roused
         < send 1 2
-        at 5ms
+        at 7ms
         < listen 0
         < divide 0 1
         < listen 1
         < divide 1 2
         unbegun 0 1
         unbegun 1 2
-        wakes 10ms
-        done 0 1 in 6ms
+        wakes 14ms
+        done 0 1 in 8ms
         < settle 1 ok
-        at 10ms
+        at 14ms
         < listen 1
         < divide 1 2
         unbegun 1 2
