@@ -15,7 +15,7 @@ use crate::error::{ExitCause, LimitHit, StartError};
 use crate::faults::{Point, Rules};
 use crate::sys::leaf::Leaf;
 use crate::sys::limits::Bounds;
-use crate::sys::oom::OomCounts;
+use crate::sys::oom::{OomCounts, Seen};
 use crate::sys::threads::{self, Reserved};
 use crate::sys::{fd, process, socket};
 use crate::transport::Board;
@@ -31,6 +31,8 @@ pub(crate) struct Process {
     pub(super) pid: u32,
     /// Readable when the process has ended.
     pub(super) pidfd: OwnedFd,
+    /// What was known before it was started.
+    seen_before: Option<Seen>,
     /// What was counted soon after it had started.
     oom_before: Option<OomCounts>,
     /// Its own control groups. Removed with this, when it has been reaped.
@@ -44,7 +46,9 @@ pub(super) const DESCRIPTORS: usize = 14;
 /// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
 pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launched, StartError> {
-    fd::headroom(DESCRIPTORS).map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
+    // As long as none of what is made here is among them.
+    let inherited = fd::inheritable(DESCRIPTORS as u64)
+        .map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     // The process library panics where it cannot make its two helper threads or its reactor, in one case on a thread of
     // its own, where that ends the program: so the second of them is made here before the first.
     let room = if AWAKE.load(Ordering::Relaxed) { Ok(None) } else { threads::reserve(2).map(Some) };
@@ -52,34 +56,38 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
     let own = process::own_pidfd()
         .map_err(|error| StartError::spawn("open a descriptor of this process", error))?;
     let (socket, theirs) = socket::pair().map_err(|error| StartError::spawn("make a socket pair", error))?;
-    let (board, page) = Board::create().map_err(|error| StartError::spawn("make shared memory", error))?;
+    let no_memory = |error| StartError::spawn("make shared memory", error);
+    let draft = Board::draft().map_err(no_memory)?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
     let leaf = if role == Role::Template { None } else { leaf(worker, index)? };
-    let inherited = fd::inheritable().map_err(|error| StartError::spawn("list open descriptors", error))?;
     let letter = letter(&Hello { inherited, ..hello(worker, index, leaf.as_ref(), nonce, role) })?;
-    socket::send_with(socket.as_fd(), &letter, [own.as_fd(), page.as_fd()])
+    socket::send_with(socket.as_fd(), &letter, [own.as_fd(), draft.fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
-    drop((own, page));
+    drop(own);
 
     let children_before = process::own_children();
+    let seen_before = Seen::so_far();
+    let not_started = |error| StartError::spawn("start a worker process", error);
     // A script is about workers.
     let hit = |point| if role == Role::Worker { worker.faults.hit(point) } else { Ok(()) };
-    let spawned =
-        hit(Point::SpawnBefore).and_then(|()| spawn(worker, &nonce, theirs, room)).and_then(|pid| {
-            let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid));
-            watched.map(|pidfd| (pid, pidfd)).inspect_err(|_| process::put_down(pid))
-        });
-    match spawned {
-        Ok((pid, pidfd)) => {
-            let process = Process::new(pid, pidfd, leaf);
+    let started = || {
+        hit(Point::SpawnBefore).map_err(not_started)?;
+        let pid = spawn(worker, &nonce, theirs, room).map_err(not_started)?;
+        let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid)).map_err(not_started);
+        let whole = watched.and_then(|pidfd| Ok((pid, pidfd, draft.finish().map_err(no_memory)?)));
+        whole.inspect_err(|_| process::put_down(pid))
+    };
+    match started() {
+        Ok((pid, pidfd, board)) => {
+            let process = Process::new(pid, pidfd, seen_before, leaf);
             Ok(Launched { process: super::Process::Child(process), socket, board })
         }
         Err(error) => {
-            drop((socket, board));
+            drop(socket);
             if let Some(before) = children_before {
                 process::reap_strays(&before);
             }
-            Err(StartError::spawn("start a worker process", error))
+            Err(error)
         }
     }
 }
@@ -194,12 +202,12 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd, room: Option<Reserve
 }
 
 impl Process {
-    pub(super) fn new(pid: u32, pidfd: OwnedFd, leaf: Option<Leaf>) -> Process {
-        Process { pid, pidfd, oom_before: None, leaf }
+    pub(super) fn new(pid: u32, pidfd: OwnedFd, seen_before: Option<Seen>, leaf: Option<Leaf>) -> Process {
+        Process { pid, pidfd, seen_before, oom_before: None, leaf }
     }
 
     /// Remembers what its end is to be compared with. That takes longer than anybody should have to wait who has asked for
-    /// its start. If it is about to end already, it may be counted among those before it, and nothing is known.
+    /// its start. If it is about to end already, it may be counted among those before it, and that is not known.
     pub(super) fn look_around(&mut self) {
         if self.leaf.is_some() || self.oom_before.is_some() {
             return;
@@ -225,24 +233,34 @@ impl Process {
     /// Collects the exit status of a worker whose `pidfd` is readable, and kills what it left in its group.
     pub(super) fn reap(self) -> Exit {
         process::kill_group(self.pidfd.as_fd(), self.pid);
-        let struck = match &self.leaf {
-            Some(leaf) => leaf.ran_out_of_memory(),
-            None => self.oom_before.as_ref().and_then(|before| before.struck_since(self.pid)),
+        // As long as the kernel tells the groups of the process. Any other end has nothing to do with them.
+        let struck = match process::was_killed(self.pidfd.as_fd(), self.pid) {
+            true => self.was_struck(),
+            false => Some(false),
         };
         let memory_bound = struck == Some(true) && self.leaf.is_some();
         // If there is none, somebody else has waited for it, or a debugger holds it.
         let cause = process::collect(self.pidfd, self.pid).map_or(ExitCause::Unknown, cause);
-        let oom = match cause {
-            ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
-            _ => Some(false),
-        };
         let limit = match cause {
             ExitCause::Signal { number: libc::SIGXCPU, .. } => Some(LimitHit::CpuTime),
             ExitCause::Signal { number: libc::SIGXFSZ, .. } => Some(LimitHit::FileSize),
             ExitCause::Signal { number: libc::SIGKILL, .. } if memory_bound => Some(LimitHit::Memory),
             _ => None,
         };
+        let oom = match cause {
+            ExitCause::Signal { number: libc::SIGKILL, .. } => struck,
+            _ => Some(false),
+        };
         Exit { cause, oom, limit }
+    }
+
+    /// Whether the kernel killed it for want of memory.
+    fn was_struck(&self) -> Option<bool> {
+        match (&self.leaf, &self.oom_before) {
+            (Some(leaf), _) => leaf.ran_out_of_memory(),
+            (None, Some(before)) => before.struck_since(self.pid),
+            (None, None) => self.seen_before?.struck_since(),
+        }
     }
 }
 

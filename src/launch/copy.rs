@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::StartError;
 use crate::sys::fork::{self, Forked};
+use crate::sys::oom::Seen;
 use crate::sys::{fd, process, socket, threads};
 use crate::transport::Board;
 use crate::worker::{Copied, become_template};
@@ -25,6 +26,7 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
     // What is left there would be written by the copy as well.
     let _ = io::stdout().flush();
     fork::flush_c();
+    let seen_before = Seen::so_far();
     let pid = match fork::fork_child().map_err(failed)? {
         Forked::Original(pid) => pid,
         Forked::Copy => {
@@ -42,7 +44,7 @@ pub(super) fn start(worker: &Worker) -> Result<Launched, StartError> {
     };
     drop((own, theirs, page));
     let pidfd = process::pidfd(pid).inspect_err(|_| process::put_down(pid)).map_err(failed)?;
-    let process = super::Process::Child(child::Process::new(pid, pidfd, None));
+    let process = super::Process::Child(child::Process::new(pid, pidfd, seen_before, None));
     Ok(Launched { process, socket, board })
 }
 

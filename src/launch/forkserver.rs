@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{HandshakeError, Panic, StartError};
 use crate::faults::Point;
+use crate::sys::oom::Seen;
 use crate::sys::{fd, process, socket};
 use crate::task::{Registry, TaskNumber};
 use crate::transport::{Board, Inbound, Message, Outbound, Piece, Received};
@@ -262,6 +263,7 @@ impl Template {
         let letter =
             child::letter(&child::hello(worker, index, leaf.as_ref(), [0; 16], child::Role::Worker))?;
         let attached = [own.as_fd(), page.as_fd(), theirs.as_fd()];
+        let seen_before = Seen::so_far();
         self.asked = true;
         socket::send_with(self.socket.as_fd(), &letter, attached).map_err(failed)?;
         drop((own, page, theirs));
@@ -289,7 +291,7 @@ impl Template {
         }
         self.asked = false;
         worker.faults.hit(Point::SpawnAfter).inspect_err(|_| process::put_down(pid)).map_err(failed)?;
-        let process = super::Process::Child(child::Process::new(pid, pidfd, leaf));
+        let process = super::Process::Child(child::Process::new(pid, pidfd, seen_before, leaf));
         Ok(Launched { process, socket, board })
     }
 

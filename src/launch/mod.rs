@@ -76,6 +76,9 @@ pub(crate) enum EnvChange {
     Clear,
 }
 
+/// When to [look around](Process::look_around) after a start: nobody waits for that start any more.
+pub(crate) const AFTERWARDS: Duration = Duration::from_millis(2);
+
 /// A worker on its way to becoming ready, and the two ways to talk to it.
 #[derive(Debug)]
 pub(crate) struct Launched {
@@ -124,8 +127,8 @@ impl Process {
         }
     }
 
-    /// To be called once, soon after the start: what a death may come of is told by comparison with what is there now. Of one
-    /// that dies before, that is not known.
+    /// To be called [afterwards](AFTERWARDS): what a death may come of is told by comparison with what is there now. Of one
+    /// that dies before, it is not always known.
     pub(crate) fn look_around(&mut self) {
         if let Process::Child(child) = self {
             child.look_around();

@@ -148,11 +148,10 @@ impl Keeper {
 
     fn start(&mut self, order: Order, ordered: Ordered) -> Result<(), (StartError, Ordered)> {
         let Order { worker, errand, description, start_timeout } = order;
-        let Launched { mut process, socket, board } = match launch(&worker, 0) {
+        let Launched { process, socket, board } = match launch(&worker, 0) {
             Ok(launched) => launched,
             Err(error) => return Err((error, ordered)),
         };
-        process.look_around();
         let pidfd = process.ended().try_clone_to_owned();
         let pidfd = match pidfd {
             Ok(pidfd) => pidfd,
@@ -176,7 +175,7 @@ impl Keeper {
         let now = Instant::now();
         let until = match self.kept.iter().any(Kept::is_unheard) {
             true => Some(now),
-            false => self.kept.iter().filter_map(Kept::late_at).min(),
+            false => self.kept.iter().filter_map(Kept::due_at).min(),
         };
         let timeout = until.map(|until| {
             let rest = until.saturating_duration_since(now);

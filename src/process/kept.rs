@@ -10,7 +10,7 @@ use rustix::event::PollFlags;
 
 use crate::error::Phase;
 use crate::error::{ExitCause, HandshakeError, Ran, StartError, TaskError, TaskErrorKind, WorkerExit};
-use crate::launch::{self, Launched, Process};
+use crate::launch::{self, AFTERWARDS, Launched, Process};
 use crate::luck::Luck;
 use crate::scheduler::job::Reply;
 use crate::scheduler::machine::Verdict;
@@ -54,6 +54,8 @@ pub(super) struct Kept {
     /// Who waits for it to have its task.
     ordered: Option<Ordered>,
     stage: Stage,
+    /// When to look around for it, as long as nobody has.
+    look_at: Option<Instant>,
     /// Nothing more is read.
     mute: bool,
     /// It has closed its channel. What it says in the ring after that is heard when it has ended.
@@ -107,6 +109,7 @@ impl Kept {
             limit,
             slot,
             ordered: Some(ordered),
+            look_at: Some(Instant::now() + AFTERWARDS),
             stage: Stage::Starting { late: Instant::now().checked_add(start_timeout), start_timeout },
             mute: false,
             closed: false,
@@ -122,11 +125,12 @@ impl Kept {
     }
 
     /// When to look at it, if nothing happens before.
-    pub(super) fn late_at(&self) -> Option<Instant> {
-        match self.stage {
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let late = match self.stage {
             Stage::Starting { late, .. } => late,
             _ => None,
-        }
+        };
+        late.into_iter().chain(self.look_at).min()
     }
 
     /// Readable when the process has ended.
@@ -155,12 +159,23 @@ impl Kept {
         if (ready || self.unheard) && !self.mute && !self.closed {
             self.listen(TURN);
         }
-        if let Stage::Starting { late: Some(late), start_timeout, .. } = self.stage
-            && late <= now
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.process.look_around();
+        }
+        if self.is_late(now) {
+            // It is ready without a call.
+            self.listen(TURN);
+        }
+        if let Stage::Starting { start_timeout, .. } = self.stage
+            && self.is_late(now)
         {
             let error = StartError::Handshake(HandshakeError::TimedOut { limit: start_timeout });
             self.condemn(TaskErrorKind::NotStarted(error));
         }
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Starting { late: Some(late), .. } if late <= now)
     }
 
     /// Writes its task, as far as the socket takes it. When all is written, whoever has ordered the process is told.

@@ -1,14 +1,13 @@
 //! What need not be known at the start of a worker: it is looked up soon after, when nobody waits for that start any more.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::launch::AFTERWARDS;
 use crate::sys::cpus;
 
 use super::engine::Engine;
 use super::machine::LaneNo;
-
-const AFTERWARDS: Duration = Duration::from_millis(2);
 
 /// The workers that nobody has looked around for.
 #[derive(Debug, Default)]

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 
 /// Descriptors of this crate start here in a worker, out of the way of code that counts on low numbers.
@@ -30,12 +32,22 @@ fn identity(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(stat.st_ino ^ stat.st_dev.rotate_right(16))
 }
 
-/// The descriptors beyond the standard three that a program started now would inherit.
-pub(crate) fn inheritable() -> io::Result<Vec<Inherited>> {
+/// The descriptors beyond the standard three that a program started now would inherit. Fails as well unless so many
+/// more can be opened now.
+pub(crate) fn inheritable(room: u64) -> io::Result<Vec<Inherited>> {
+    // Numbers at or above the limit are given to nobody. Some may be in use, since before it was lowered.
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let mut free = limit;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let Some(fd) = name.to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open("/proc/self/fd", flags, Mode::empty())?;
+    let mut memory = [MaybeUninit::uninit(); 4 << 10];
+    let mut entries = RawDir::new(folder.as_fd(), &mut memory);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_str();
+        let Some(fd) = name.ok().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        free -= u64::from(u64::from(fd.unsigned_abs()) < limit);
         if fd <= 2 {
             continue;
         }
@@ -48,7 +60,8 @@ pub(crate) fn inheritable() -> io::Result<Vec<Inherited>> {
             found.push(Inherited { fd, file });
         }
     }
-    Ok(found)
+    // That of the listing is among those that were counted.
+    if free + 1 < room { Err(Errno::MFILE.into()) } else { Ok(found) }
 }
 
 /// Closes what was inherited by accident. For the start of a worker, before any other code has run.
@@ -170,4 +183,20 @@ pub(crate) fn headroom(count: usize) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     let spare: Result<Vec<_>, _> = (1..count).map(|_| fcntl_dupfd_cloexec(null.as_fd(), 3)).collect();
     spare.map(drop).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn what_would_be_inherited_is_listed_and_room_for_more_is_asked_for() {
+        let open = |flags| rustix::fs::open("/dev/null", OFlags::RDONLY | flags, Mode::empty()).unwrap();
+        let (inherited, not) = (open(OFlags::empty()), open(OFlags::CLOEXEC));
+        let listed = inheritable(1).unwrap();
+        let is_listed = |fd: &OwnedFd| listed.iter().any(|listed| listed.fd == fd.as_raw_fd());
+        assert!(is_listed(&inherited) && !is_listed(&not));
+        let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert_eq!(inheritable(limit).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -36,20 +37,25 @@ impl SharedMap {
     }
 
     /// A new memory file of `len` zero bytes. The pages of the first so many are reserved, so that touching them cannot
-    /// fail; before any other is touched, [`populate`](SharedMap::populate) it.
+    /// fail; before any other is touched, [`reserve`](SharedMap::reserve) or [`populate`](SharedMap::populate) it.
     pub(crate) fn create(len: usize, reserved: usize) -> io::Result<(SharedMap, OwnedFd)> {
         super::available::check(len)?;
         let fd = rustix::fs::memfd_create(c"procpool", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let fd = above_standard(fd)?;
-        // A signal interrupts even this, so does the SIGCONT after a stop.
-        rustix::io::retry_on_intr(|| {
-            rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, reserved as u64)
-        })?;
+        SharedMap::reserve(fd.as_fd(), 0..reserved)?;
         if reserved < len {
             rustix::fs::ftruncate(&fd, len as u64)?;
         }
         rustix::fs::fcntl_add_seals(&fd, SEALS)?;
         Ok((SharedMap::map(fd.as_fd(), len)?, fd))
+    }
+
+    /// Has these pages of a memory file of ours there, so that touching them cannot fail from now on.
+    pub(crate) fn reserve(fd: BorrowedFd<'_>, pages: Range<usize>) -> io::Result<()> {
+        let (offset, len) = (pages.start as u64, pages.len() as u64);
+        // A signal interrupts even this, so does the SIGCONT after a stop.
+        let reserve = || rustix::fs::fallocate(fd, FallocateFlags::empty(), offset, len);
+        Ok(rustix::io::retry_on_intr(reserve)?)
     }
 
     /// Maps a memory file made by the other side.

@@ -7,6 +7,8 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::str;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The counts at some moment.
@@ -90,16 +92,45 @@ fn group_in(groups: &str) -> Option<(String, u64)> {
     })
 }
 
+/// The kills on this machine that this program has seen, and one more; 0 before it has looked.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+/// What was known of this machine at some time, without a look that takes longer than anybody should have to wait who
+/// starts a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen(u64);
+
+impl Seen {
+    /// `None` before the first look.
+    pub(crate) fn so_far() -> Option<Seen> {
+        SEEN.load(Ordering::Relaxed).checked_sub(1).map(Seen)
+    }
+
+    /// Whether the killer may have struck since then, as far as can be told: more kills may be from before a process was
+    /// there.
+    pub(crate) fn struck_since(self) -> Option<bool> {
+        (machine()? == self.0).then_some(false)
+    }
+}
+
 /// The kills on this machine.
 fn machine() -> Option<u64> {
-    count_in("/proc/vmstat")
+    let kills = count_in("/proc/vmstat")?;
+    SEEN.fetch_max(kills.saturating_add(1), Ordering::Relaxed);
+    Some(kills)
 }
 
 fn count_in(file: &str) -> Option<u64> {
-    // The kernel makes all of the text for each read: so it is read in one go.
-    let mut text = Vec::with_capacity(16 << 10);
-    File::open(file).ok()?.take(1 << 20).read_to_end(&mut text).ok()?;
-    kills(&String::from_utf8(text).ok()?)
+    // Somebody waits for the report of a death meanwhile: for a heap that grows as well, if this were there.
+    let mut text = [0; 16 << 10];
+    let (mut file, mut len) = (File::open(file).ok()?, 0);
+    while len < text.len() {
+        match file.read(&mut text[len..]).ok()? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    kills(str::from_utf8(&text[..len]).ok()?)
 }
 
 fn kills(text: &str) -> Option<u64> {
@@ -117,6 +148,14 @@ mod test {
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
         assert_eq!(kills("low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(kills("nothing"), None);
+    }
+
+    #[test]
+    fn what_was_seen_before_tells_that_there_was_no_kill_and_never_that_there_was_one() {
+        let Some(kills) = machine() else { return };
+        assert!(Seen::so_far().is_some_and(|Seen(seen)| seen >= kills));
+        assert_eq!(Seen(kills + 1).struck_since(), None);
+        assert_eq!(Seen(machine().unwrap()).struck_since(), Some(false));
     }
 
     #[test]

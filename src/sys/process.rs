@@ -72,6 +72,15 @@ pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
     !matches!(waitid(WaitId::PidFd(pidfd), look), Err(Errno::CHILD))
 }
 
+/// Whether the child behind a descriptor, which has ended, was killed. True where that cannot be told.
+pub(crate) fn was_killed(pidfd: BorrowedFd<'_>, pid: u32) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match wait_for_child(pidfd, pid, look) {
+        Ok(Some(status)) => status.terminating_signal() == Some(libc::SIGKILL),
+        Ok(None) | Err(_) => true,
+    }
+}
+
 /// How the child behind a descriptor has ended, and lets go of it. `None` if somebody else has waited for it, or has
 /// its status for now: a debugger does. Then it is waited for until that lets go.
 pub(crate) fn collect(pidfd: OwnedFd, pid: u32) -> Option<WaitIdStatus> {
@@ -255,7 +264,16 @@ pub(crate) fn wake_with_parent() {
 
 /// The children of the calling thread, zombies included; `None` if the system does not tell.
 pub(crate) fn own_children() -> Option<Vec<u32>> {
-    children("/proc/thread-self/children")
+    if has_no_children() { Some(Vec::new()) } else { children("/proc/thread-self/children") }
+}
+
+/// Whether the calling thread has no children for sure. A list of none takes longer.
+fn has_no_children() -> bool {
+    const ANY: libc::c_int =
+        libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD | libc::__WALL;
+    // SAFETY: an all-zero `siginfo_t` is a valid value to be filled; nothing is collected.
+    let answer = unsafe { libc::waitid(libc::P_ALL, 0, &mut std::mem::zeroed(), ANY) };
+    answer < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD)
 }
 
 /// The same for the first thread of this process.
@@ -308,5 +326,39 @@ mod test {
         assert!(is_exiting(child.id()), "it has not been waited for");
         child.wait().unwrap();
         assert!(!is_exiting(child.id()), "there is no such process");
+    }
+
+    #[test]
+    fn a_thread_knows_its_children_until_they_are_waited_for() {
+        // What other tests start belongs to their threads.
+        std::thread::spawn(|| {
+            assert_eq!(own_children(), Some(Vec::new()));
+            let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+            assert_eq!(own_children(), Some(vec![child.id()]));
+            child.kill().unwrap();
+            wait_for_end(pidfd(child.id()).unwrap().as_fd()).unwrap();
+            assert_eq!(own_children(), Some(vec![child.id()]), "it has ended, and is there");
+            child.wait().unwrap();
+            assert_eq!(own_children(), Some(Vec::new()));
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn who_was_killed_is_known_before_it_is_waited_for() {
+        let ended = |program: &mut Command, kill: bool| {
+            let mut child = program.spawn().unwrap();
+            if kill {
+                child.kill().unwrap();
+            }
+            let pidfd = pidfd(child.id()).unwrap();
+            wait_for_end(pidfd.as_fd()).unwrap();
+            let killed = was_killed(pidfd.as_fd(), child.id());
+            assert_eq!(child.wait().unwrap().success(), !kill, "its status is left");
+            killed
+        };
+        assert!(ended(Command::new("sleep").arg("600"), true));
+        assert!(!ended(&mut Command::new("true"), false));
     }
 }

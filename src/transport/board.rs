@@ -10,7 +10,7 @@
 //!
 //! A hostile worker can write what it likes here. It can only lie about the tasks it was given.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Arc, OnceLock};
@@ -32,8 +32,10 @@ const SLOT_BYTES: usize = 16;
 /// kernel lets threads wait for 32 bits only.
 const ASKED_AT: usize = 0;
 const BELL_AT: usize = 8;
+/// What the parent says of barriers, and then the worker.
+const FENCES_AT: usize = BELL_AT + 8;
 /// Last words: sequence number, length, text.
-const WORDS_AT: usize = 16;
+const WORDS_AT: usize = FENCES_AT + 8;
 const TEXT_AT: usize = WORDS_AT + 16;
 const TEXT_MAX: usize = SLOTS_AT - TEXT_AT;
 const SLOTS_AT: usize = 16 << 10;
@@ -47,8 +49,6 @@ const LEFT_AT: usize = NEXT_CALL_AT + 8;
 /// How far the call has come that began last.
 const CALL_AT: usize = LEFT_AT + 8;
 const RUNNING_AT: usize = CALL_AT + 8;
-/// What the parent says of barriers, and then the worker.
-const FENCES_AT: usize = RUNNING_AT + 8;
 const REQUESTS_AT: usize = NEXT_CALL_AT + 64;
 const REPLIES_AT: usize = REQUESTS_AT + RING_BYTES;
 /// Which calls of a task nobody wants any more, if it has few.
@@ -61,6 +61,9 @@ const RESULTS_AT: usize = CUT_AT + CHUNKS as usize * 8;
 /// Bytes of results that can be left, without more memory and with it.
 const RESULTS: usize = 8 << 10;
 const RESULTS_MAX: usize = 128 << 10;
+
+/// A draft has memory up to here, for what the parent writes before there is a worker.
+const DRAFTED: usize = WORDS_AT;
 
 /// What comes from here on has no memory before it is used.
 const RESERVED: usize = RESULTS_AT + RESULTS;
@@ -113,6 +116,31 @@ pub(crate) struct Board {
     has_room: OnceLock<bool>,
 }
 
+/// A page that a worker can be started with. What the worker touches before [`finish`](Draft::finish) may be refused to it
+/// by the kernel, and kill it; then that fails as well, as a rule.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    board: Board,
+    fd: OwnedFd,
+}
+
+impl Draft {
+    /// The descriptor by which the worker finds the page.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Gets the rest of the memory: most of the time that a page takes, in which a worker can be on its way.
+    pub(crate) fn finish(self) -> io::Result<Board> {
+        self.reserve()?;
+        Ok(self.board)
+    }
+
+    fn reserve(&self) -> io::Result<()> {
+        SharedMap::reserve(self.fd(), DRAFTED..RESERVED)
+    }
+}
+
 fn state(seq: u64, progress: Progress) -> u64 {
     seq << 3 | progress as u64
 }
@@ -151,11 +179,18 @@ impl Board {
 
     /// A new page, and the descriptor by which the worker finds it.
     pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
-        let (map, fd) = SharedMap::create(BOARD_BYTES, RESERVED)?;
+        let draft = Board::draft()?;
+        draft.reserve()?;
+        Ok((draft.board, draft.fd))
+    }
+
+    /// A new page that lacks some of its memory.
+    pub(crate) fn draft() -> io::Result<Draft> {
+        let (map, fd) = SharedMap::create(BOARD_BYTES, DRAFTED)?;
         if barrier::is_possible() {
             map.word(FENCES_AT).store(MAKES_FENCES, Release);
         }
-        Ok((Board::new(map), fd))
+        Ok(Draft { board: Board::new(map), fd })
     }
 
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Board> {

@@ -61,6 +61,14 @@ impl Speaker {
         }
     }
 
+    /// Leaves one frame for whoever looks, and does not call.
+    pub(crate) fn say_quietly(&mut self, header: Header) -> io::Result<()> {
+        match self.ring.push(self.sent, header, &[]) {
+            true => Ok(()),
+            false => self.say_aloud(header, &[], &[]),
+        }
+    }
+
     /// Sends one frame through the socket.
     pub(crate) fn say_aloud(&mut self, header: Header, body: &[u8], handles: &[Handle]) -> io::Result<()> {
         // No more than can be sent were collected.

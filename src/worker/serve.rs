@@ -73,9 +73,13 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut worker =
         Worker { speaker, desk, limit, max_rss, code: 1, output: Message::default(), whole: false };
-    if !initializer
-        && (worker.ready(&Message::default()).is_err() && work == Work::Pool || work == Work::Prepare)
-    {
+    let said = match work {
+        _ if initializer => Ok(()),
+        // Nobody has to be woken for it: its task is there.
+        Work::Once => worker.speaker.say_quietly(Worker::ready()),
+        Work::Pool | Work::Prepare => worker.say_ready(&Message::default()),
+    };
+    if said.is_err() && work == Work::Pool || work == Work::Prepare && !initializer {
         return worker.end();
     }
     settle();
@@ -153,10 +157,13 @@ impl Worker {
         Served { channel: self.speaker.into_socket(), code: self.code }
     }
 
-    fn ready(&mut self, result: &Message) -> io::Result<()> {
+    fn ready() -> Header {
+        Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) }
+    }
+
+    fn say_ready(&mut self, result: &Message) -> io::Result<()> {
         faults::hit(Point::BootReady)?;
-        let header = Header { seq: Registry::get().fingerprint(), ..Header::new(Kind::Ready) };
-        self.speaker.say_aloud(header, &result.bytes, result.handles.as_slice())
+        self.speaker.say_aloud(Worker::ready(), &result.bytes, result.handles.as_slice())
     }
 
     /// Waits for the next frame.
@@ -241,7 +248,7 @@ impl Worker {
             // Whether the initializer's own `Err` is one, is for the parent to say.
             Kind::Done | Kind::Failed => {
                 let result = std::mem::take(&mut self.output);
-                self.ready(&result)
+                self.say_ready(&result)
             }
             kind => self.speaker.say_aloud(Header::new(kind), &self.output.bytes, &[]),
         }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::StartError;
 use crate::sys::map::SharedMap;
@@ -19,7 +20,13 @@ const NEEDS: [Need; 4] = [
     ("unix socket pairs", "make a socket pair", || socket::pair().map(drop)),
 ];
 
+/// Tries it all, until it has worked once. A kernel does not lose any of it; what a filter or a change of the root takes
+/// from the program later is an error of the start that needs it.
 pub(super) fn check() -> Result<(), StartError> {
+    static WORKS: AtomicBool = AtomicBool::new(false);
+    if WORKS.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     for (what, doing, attempt) in NEEDS {
         attempt().map_err(|error| match error.raw_os_error() {
             // A shortage says nothing about the system.
@@ -27,5 +34,6 @@ pub(super) fn check() -> Result<(), StartError> {
             _ => StartError::Unsupported { what, source: Arc::new(error) },
         })?;
     }
+    WORKS.store(true, Ordering::Relaxed);
     Ok(())
 }
