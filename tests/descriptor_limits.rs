@@ -200,6 +200,7 @@ support::isolated! {
     fn sockets_and_shared_memory_that_cannot_be_made() {
         refuse("socketpair", "EMFILE");
         refuse("memfd_create", "ENFILE");
+        refuse("fallocate", "ENOSPC");
     }
 
     fn pollers_that_cannot_be_made() {

@@ -13,8 +13,8 @@ use support::{Program, eventually, tagged_pids};
 
 /// Anything that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A user that has no processes but those of a test.
-const NOBODY: u32 = 1_700_000_000;
+/// Users from this number on, one for each process, have no processes but those of a test.
+const NOBODIES: u32 = 1_700_000_000;
 
 #[task]
 fn double(n: u64) -> u64 {
@@ -65,8 +65,9 @@ support::program! {
     }
 
     fn a_program_of_a_user_with_few_processes() -> i32 {
+        let nobody = NOBODIES + std::process::id();
         // SAFETY: the calls take numbers only; the C library makes them on all threads.
-        let became = unsafe { libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
+        let became = unsafe { libc::setgid(nobody) == 0 && libc::setuid(nobody) == 0 };
         assert!(became, "{}", std::io::Error::last_os_error());
         limit(Resource::Nproc, std::env::var("LIMIT").expect("a limit").parse().expect("a number"));
         println!("{}", outcome_of(21));

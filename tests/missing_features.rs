@@ -131,7 +131,7 @@ support::isolated! {
             ("getrandom", "failed to read random bytes"),
             ("fallocate", "failed to make shared memory"),
             ("setpgid", "failed to start a worker process"),
-            ("fcntl", "failed to open descriptors for a worker"),
+            ("fcntl", "failed to make shared memory"),
             ("recvmsg", "a worker process did not become ready"),
             ("getsockopt", "a worker process did not become ready"),
         ] {

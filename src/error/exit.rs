@@ -170,7 +170,7 @@ impl WorkerExit {
     /// Whether the kernel's out-of-memory killer chose this worker: `Some(true)` when the worker's memory
     /// cgroup counted an OOM kill since the worker started and it died of SIGKILL, `None` where no such
     /// counter can be read, or the worker died before it was, within some milliseconds of its start, and the machine
-    /// has seen such a kill since this program looked last.
+    /// has seen such a kill since this program looked last, or ever if it has not looked yet.
     pub fn oom(&self) -> Option<bool> {
         self.oom
     }

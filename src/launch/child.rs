@@ -32,7 +32,7 @@ pub(crate) struct Process {
     /// Readable when the process has ended.
     pub(super) pidfd: OwnedFd,
     /// What was known before it was started.
-    seen_before: Option<Seen>,
+    seen_before: Seen,
     /// What was counted soon after it had started.
     oom_before: Option<OomCounts>,
     /// Its own control groups. Removed with this, when it has been reaped.
@@ -43,12 +43,12 @@ pub(crate) struct Process {
 /// take a lack of them badly.
 pub(super) const DESCRIPTORS: usize = 14;
 
+/// Those of them that are not there yet when the process library is asked.
+const MORE: u64 = DESCRIPTORS as u64 - 4;
+
 /// Starts a worker. If that fails, a process that came into being all the same is killed and reaped: it is the
 /// child that this thread did not have before. Others may be the program's own, started by a callback.
 pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launched, StartError> {
-    // As long as none of what is made here is among them.
-    let inherited = fd::inheritable(DESCRIPTORS as u64)
-        .map_err(|error| StartError::spawn("open descriptors for a worker", error))?;
     // The process library panics where it cannot make its two helper threads or its reactor, in one case on a thread of
     // its own, where that ends the program: so the second of them is made here before the first.
     let room = if AWAKE.load(Ordering::Relaxed) { Ok(None) } else { threads::reserve(2).map(Some) };
@@ -60,6 +60,11 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
     let draft = Board::draft().map_err(no_memory)?;
     let nonce = nonce().map_err(|error| StartError::spawn("read random bytes", error))?;
     let leaf = if role == Role::Template { None } else { leaf(worker, index)? };
+    // As late as can be: what others open from here on without close-on-exec is inherited.
+    let inherited = fd::inheritable(MORE).map_err(|error| match error.raw_os_error() {
+        Some(libc::EMFILE) => StartError::spawn("open descriptors for a worker", error),
+        _ => StartError::spawn("list open descriptors", error),
+    })?;
     let letter = letter(&Hello { inherited, ..hello(worker, index, leaf.as_ref(), nonce, role) })?;
     socket::send_with(socket.as_fd(), &letter, [own.as_fd(), draft.fd()])
         .map_err(|error| StartError::spawn("prepare a worker's socket", error))?;
@@ -74,7 +79,14 @@ pub(super) fn start(worker: &Worker, index: usize, role: Role) -> Result<Launche
         hit(Point::SpawnBefore).map_err(not_started)?;
         let pid = spawn(worker, &nonce, theirs, room).map_err(not_started)?;
         let watched = hit(Point::SpawnAfter).and_then(|()| process::pidfd(pid)).map_err(not_started);
-        let whole = watched.and_then(|pidfd| Ok((pid, pidfd, draft.finish().map_err(no_memory)?)));
+        let whole = watched.and_then(|pidfd| match draft.finish() {
+            Ok((board, _)) => Ok((pid, pidfd, board)),
+            Err(error) => {
+                // What the program starts before `main` is in its group.
+                process::kill_group(pidfd.as_fd(), pid);
+                Err(no_memory(error))
+            }
+        });
         whole.inspect_err(|_| process::put_down(pid))
     };
     match started() {
@@ -202,7 +214,7 @@ fn spawn(worker: &Worker, nonce: &[u8; 16], stdin: OwnedFd, room: Option<Reserve
 }
 
 impl Process {
-    pub(super) fn new(pid: u32, pidfd: OwnedFd, seen_before: Option<Seen>, leaf: Option<Leaf>) -> Process {
+    pub(super) fn new(pid: u32, pidfd: OwnedFd, seen_before: Seen, leaf: Option<Leaf>) -> Process {
         Process { pid, pidfd, seen_before, oom_before: None, leaf }
     }
 
@@ -259,7 +271,7 @@ impl Process {
         match (&self.leaf, &self.oom_before) {
             (Some(leaf), _) => leaf.ran_out_of_memory(),
             (None, Some(before)) => before.struck_since(self.pid),
-            (None, None) => self.seen_before?.struck_since(),
+            (None, None) => self.seen_before.struck_since(),
         }
     }
 }

@@ -137,6 +137,9 @@ impl Keeper {
             let orders = std::mem::take(&mut state.orders);
             drop(state);
             for (order, ordered) in orders {
+                // Several starts take long together, and what is looked up late may tell nothing any more.
+                let now = Instant::now();
+                self.kept.iter_mut().for_each(|kept| kept.look_around(now));
                 if let Err((error, ordered)) = self.start(order, ordered) {
                     // Whoever has ordered it waits for this.
                     let _ = ordered.send(Err(error));

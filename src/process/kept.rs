@@ -66,9 +66,9 @@ pub(super) struct Kept {
     blocked: bool,
 }
 
-/// How far it has come, as far as it has said.
+/// How far it has come, as far as has been heard.
 enum Stage {
-    /// It has not said that it is ready, and is killed if it does not until then.
+    /// Nobody has heard that it is ready, which it does not call for. If it has not said so until then it is killed.
     Starting {
         late: Option<Instant>,
         start_timeout: Duration,
@@ -159,11 +159,9 @@ impl Kept {
         if (ready || self.unheard) && !self.mute && !self.closed {
             self.listen(TURN);
         }
-        if self.look_at.take_if(|at| *at <= now).is_some() {
-            self.process.look_around();
-        }
+        self.look_around(now);
         if self.is_late(now) {
-            // It is ready without a call.
+            // It may have said so without a call.
             self.listen(TURN);
         }
         if let Stage::Starting { start_timeout, .. } = self.stage
@@ -174,6 +172,14 @@ impl Kept {
         }
     }
 
+    /// If it is time to.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.process.look_around();
+        }
+    }
+
+    /// Nobody has heard in time that it is ready.
     fn is_late(&self, now: Instant) -> bool {
         matches!(self.stage, Stage::Starting { late: Some(late), .. } if late <= now)
     }

@@ -27,7 +27,7 @@ pub(crate) struct Inherited {
 }
 
 /// Tells the files of one device apart, and those of different devices as good as surely.
-fn identity(fd: BorrowedFd<'_>) -> io::Result<u64> {
+fn identity(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let stat = rustix::fs::fstat(fd)?;
     Ok(stat.st_ino ^ stat.st_dev.rotate_right(16))
 }
@@ -40,7 +40,8 @@ pub(crate) fn inheritable(room: u64) -> io::Result<Vec<Inherited>> {
     let mut free = limit;
     let mut found = Vec::new();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open("/proc/self/fd", flags, Mode::empty())?;
+    // A thread may have descriptors of its own.
+    let folder = rustix::fs::open("/proc/thread-self/fd", flags, Mode::empty())?;
     let mut memory = [MaybeUninit::uninit(); 4 << 10];
     let mut entries = RawDir::new(folder.as_fd(), &mut memory);
     while let Some(entry) = entries.next() {
@@ -54,10 +55,14 @@ pub(crate) fn inheritable(room: u64) -> io::Result<Vec<Inherited>> {
         // SAFETY: the borrow ends in this iteration, and both calls merely answer EBADF if another thread has
         // closed the number meanwhile.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        if fcntl_getfd(borrowed).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
-            && let Ok(file) = identity(borrowed)
-        {
-            found.push(Inherited { fd, file });
+        let looked = match fcntl_getfd(borrowed) {
+            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => continue,
+            looked => looked.and_then(|_| identity(borrowed)),
+        };
+        match looked {
+            Ok(file) => found.push(Inherited { fd, file }),
+            Err(Errno::BADF) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
     // That of the listing is among those that were counted.

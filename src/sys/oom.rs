@@ -92,22 +92,20 @@ fn group_in(groups: &str) -> Option<(String, u64)> {
     })
 }
 
-/// The kills on this machine that this program has seen, and one more; 0 before it has looked.
+/// The kills on this machine that this program has seen.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
-/// What was known of this machine at some time, without a look that takes longer than anybody should have to wait who
-/// starts a process.
+/// The kills that were seen by some time, without a look that takes longer than anybody should have to wait who starts a
+/// process: there may have been more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen(u64);
 
 impl Seen {
-    /// `None` before the first look.
-    pub(crate) fn so_far() -> Option<Seen> {
-        SEEN.load(Ordering::Relaxed).checked_sub(1).map(Seen)
+    pub(crate) fn so_far() -> Seen {
+        Seen(SEEN.load(Ordering::Relaxed))
     }
 
-    /// Whether the killer may have struck since then, as far as can be told: more kills may be from before a process was
-    /// there.
+    /// Whether the killer has struck since then, as far as can be told: if there were more kills, they may be from before.
     pub(crate) fn struck_since(self) -> Option<bool> {
         (machine()? == self.0).then_some(false)
     }
@@ -116,7 +114,7 @@ impl Seen {
 /// The kills on this machine.
 fn machine() -> Option<u64> {
     let kills = count_in("/proc/vmstat")?;
-    SEEN.fetch_max(kills.saturating_add(1), Ordering::Relaxed);
+    SEEN.fetch_max(kills, Ordering::Relaxed);
     Some(kills)
 }
 
@@ -152,10 +150,19 @@ mod test {
 
     #[test]
     fn what_was_seen_before_tells_that_there_was_no_kill_and_never_that_there_was_one() {
-        let Some(kills) = machine() else { return };
-        assert!(Seen::so_far().is_some_and(|Seen(seen)| seen >= kills));
-        assert_eq!(Seen(kills + 1).struck_since(), None);
-        assert_eq!(Seen(machine().unwrap()).struck_since(), Some(false));
+        let Some(mut kills) = machine() else { return };
+        loop {
+            let told = Seen(kills).struck_since();
+            // Somebody may be killed at this very moment.
+            let now = machine().unwrap();
+            if now == kills {
+                assert_eq!(told, Some(false));
+                break;
+            }
+            kills = now;
+        }
+        assert!(Seen::so_far().0 >= kills);
+        assert_eq!(Seen(u64::MAX).struck_since(), None);
     }
 
     #[test]

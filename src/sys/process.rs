@@ -347,18 +347,16 @@ mod test {
 
     #[test]
     fn who_was_killed_is_known_before_it_is_waited_for() {
-        let ended = |program: &mut Command, kill: bool| {
-            let mut child = program.spawn().unwrap();
-            if kill {
-                child.kill().unwrap();
-            }
+        for (signal, killed) in [(Some(Signal::KILL), true), (Some(Signal::TERM), false), (None, false)] {
+            let mut child =
+                Command::new("sleep").arg(if signal.is_some() { "600" } else { "0" }).spawn().unwrap();
             let pidfd = pidfd(child.id()).unwrap();
+            if let Some(signal) = signal {
+                rustix::process::pidfd_send_signal(&pidfd, signal).unwrap();
+            }
             wait_for_end(pidfd.as_fd()).unwrap();
-            let killed = was_killed(pidfd.as_fd(), child.id());
-            assert_eq!(child.wait().unwrap().success(), !kill, "its status is left");
-            killed
-        };
-        assert!(ended(Command::new("sleep").arg("600"), true));
-        assert!(!ended(&mut Command::new("true"), false));
+            assert_eq!(was_killed(pidfd.as_fd(), child.id()), killed, "{signal:?}");
+            assert_eq!(child.wait().unwrap().success(), signal.is_none(), "its status is left");
+        }
     }
 }

@@ -62,8 +62,9 @@ const RESULTS_AT: usize = CUT_AT + CHUNKS as usize * 8;
 const RESULTS: usize = 8 << 10;
 const RESULTS_MAX: usize = 128 << 10;
 
-/// A draft has memory up to here, for what the parent writes before there is a worker.
+/// A draft has memory up to here, for what both sides write before it is finished.
 const DRAFTED: usize = WORDS_AT;
+const _: () = assert!(FENCES_AT + 8 <= DRAFTED);
 
 /// What comes from here on has no memory before it is used.
 const RESERVED: usize = RESULTS_AT + RESULTS;
@@ -131,13 +132,9 @@ impl Draft {
     }
 
     /// Gets the rest of the memory: most of the time that a page takes, in which a worker can be on its way.
-    pub(crate) fn finish(self) -> io::Result<Board> {
-        self.reserve()?;
-        Ok(self.board)
-    }
-
-    fn reserve(&self) -> io::Result<()> {
-        SharedMap::reserve(self.fd(), DRAFTED..RESERVED)
+    pub(crate) fn finish(self) -> io::Result<(Board, OwnedFd)> {
+        SharedMap::reserve(self.fd(), DRAFTED..RESERVED)?;
+        Ok((self.board, self.fd))
     }
 }
 
@@ -179,9 +176,7 @@ impl Board {
 
     /// A new page, and the descriptor by which the worker finds it.
     pub(crate) fn create() -> io::Result<(Board, OwnedFd)> {
-        let draft = Board::draft()?;
-        draft.reserve()?;
-        Ok((draft.board, draft.fd))
+        Board::draft()?.finish()
     }
 
     /// A new page that lacks some of its memory.

@@ -54,7 +54,7 @@ pub(crate) struct Served {
 }
 
 /// Runs what comes until told to end, or until nobody listens any more. What must be there before anything of the
-/// program's runs, `settle` does: it takes some time, in which the parent can hear that this worker is ready.
+/// program's runs, `settle` does: it takes some time, in which a pool can hear that this worker is ready.
 #[must_use]
 pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let Serve { socket, desk, limit, work, mut initializer, max_rss, keeps_memory, spin } = serve;
@@ -76,7 +76,9 @@ pub(crate) fn serve(serve: Serve, settle: impl FnOnce()) -> Served {
     let said = match work {
         _ if initializer => Ok(()),
         // Nobody has to be woken for it: its task is there.
-        Work::Once => worker.speaker.say_quietly(Worker::ready()),
+        Work::Once => {
+            faults::hit(Point::BootReady).and_then(|()| worker.speaker.say_quietly(Worker::ready()))
+        }
         Work::Pool | Work::Prepare => worker.say_ready(&Message::default()),
     };
     if said.is_err() && work == Work::Pool || work == Work::Prepare && !initializer {

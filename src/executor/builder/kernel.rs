@@ -1,5 +1,5 @@
 //! What worker processes need of the kernel, tried before there is a pool: a kernel that is too old, a filter of a
-//! container or a missing `/proc` is one error of `build`, not the error of every task.
+//! container or a missing `/proc` is one error of the first `build`, not the error of every task.
 
 use std::fs;
 use std::io;
