@@ -4,6 +4,8 @@
 mod arrivals;
 mod bell;
 mod board;
+#[cfg(test)]
+mod bodies;
 mod bulk;
 mod inbound;
 mod outbound;

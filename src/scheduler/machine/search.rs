@@ -2,6 +2,9 @@
 //! time-outs at any step.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::available_parallelism;
 
 use super::world::{Budget, World};
 
@@ -141,12 +144,19 @@ fn every_small_history_keeps_every_promise() {
             Budget { submits: 3, crashes: 1, cancels: 1, closes: 1, ..NONE },
         ),
     ];
-    let mut total = 0;
-    for (name, lanes, endless, budget) in scopes {
-        let (states, resting) = visit(World::new(lanes, None, endless, budget));
-        println!("{name}: {states} states, {resting} at rest");
-        total += states;
-    }
+    let (scopes, total) = (Mutex::new(scopes.into_iter()), AtomicUsize::new(0));
+    let work = || {
+        let next = || scopes.lock().expect("nobody panics with it").next();
+        while let Some((name, lanes, endless, budget)) = next() {
+            let (states, resting) = visit(World::new(lanes, None, endless, budget));
+            println!("{name}: {states} states, {resting} at rest");
+            total.fetch_add(states, Relaxed);
+        }
+    };
+    std::thread::scope(|threads| {
+        (0..available_parallelism().map_or(1, usize::from)).for_each(|_| drop(threads.spawn(work)));
+    });
+    let total = total.into_inner();
     println!("{total} states visited, 11 invariants checked in each");
     assert!(total > 100_000, "the scope has shrunk to {total} states");
 }

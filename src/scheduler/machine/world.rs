@@ -559,18 +559,8 @@ impl World {
 
     /// Equal for worlds that go on in the same way: times count from the beginning.
     pub(super) fn fingerprint(&self) -> u64 {
-        use std::fmt::Write;
-        use std::hash::{DefaultHasher, Hasher};
-        struct Sink(DefaultHasher);
-        impl Write for Sink {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                self.0.write(text.as_bytes());
-                Ok(())
-            }
-        }
-        let mut sink = Sink(DefaultHasher::new());
-        write!(sink, "{self:?}").expect("a hasher takes everything");
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         debug_assert!(self.now >= self.base);
-        sink.0.finish()
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(format!("{self:?}"))
     }
 }
