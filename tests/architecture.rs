@@ -217,7 +217,7 @@ fn the_changelog_names_the_current_version() {
 }
 
 /// Tests that are about something else than a promise of the page.
-const NO_PROMISES: [&str; 15] = [
+const NO_PROMISES: [&str; 14] = [
     "architecture",
     "bad_input",
     "context",
@@ -228,7 +228,6 @@ const NO_PROMISES: [&str; 15] = [
     "python_features",
     "support_itself",
     "task_macro",
-    "task_refusals",
     "tokio_server",
     "user_faults",
     "worker_state",

@@ -48,12 +48,13 @@ fn tests(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|piece| piece.contains("::")).filter(plain)
 }
 
-/// The file of a test, and those of the modules that belong to it.
+/// The file of a test, here or beside the macros, and those of the modules that belong to it.
 fn sources(file: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let inside = fs::read_dir(root.join(file)).into_iter().flatten();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let inside = fs::read_dir(root.join("tests").join(file)).into_iter().flatten();
     let inside = inside.map(|entry| entry.expect("an entry").path());
-    inside.filter(|path| path.is_file()).chain([root.join(file).with_extension("rs")]).collect()
+    let whole = ["tests", "macros/tests"].map(|tests| root.join(tests).join(file).with_extension("rs"));
+    inside.filter(|path| path.is_file()).chain(whole).collect()
 }
 
 #[test]
